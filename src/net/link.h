@@ -1,0 +1,46 @@
+/* link.h -- one framed connection between two members: greeting, frames out, frames in.
+ *
+ * A link belongs to one thread; only link_interrupt may come from another. The simulator puts its own link.c in the place
+ * of this one (tests/sim), so the roles that use it are the same there. */
+#ifndef NET_LINK_H
+#define NET_LINK_H
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "wire/frame.h"
+
+struct link;
+
+struct link *link_new(void);
+void link_free(struct link *l); /* closes; NULL is fine */
+bool link_is_open(const struct link *l);
+
+/* The sender's side: connects, sends the hello, awaits the welcome. ERR_REFUSED fills *refusal. Closed on any error. */
+int link_open(struct link *l, const struct address *to, const struct hello *hello, int timeout_ms,
+              struct refusal *refusal);
+/* Sends one frame, its payload in parts (at most LINK_PARTS_MAX, which it may change). First looks whether the other
+ * side has refused us meanwhile: ERR_REFUSED and *refusal. Any error closes the link. */
+#define LINK_PARTS_MAX 600
+int link_send(struct link *l, enum frame_type type, struct iovec *parts, int count, int timeout_ms,
+              struct refusal *refusal);
+/* Whether the other side closed the connection or refused us since: at once. Closes the link then. */
+bool link_is_dead(struct link *l, struct refusal *refusal);
+
+/* The receiver's side: takes over an accepted descriptor and reads the hello. Who speaks HTTP instead (a -join that named the
+ * peer port) is answered 307 to `client_url`/..., and ERR_REFUSED is returned. */
+int link_accept(struct link *l, int fd, const char *client_url, int timeout_ms, struct hello *hello);
+int link_welcome(struct link *l, const struct welcome *w, int timeout_ms);
+void link_refuse(struct link *l, const struct refusal *r, int timeout_ms); /* and closes */
+/* The next frame; its payload is the link's and valid until the next call. timeout_ms < 0: as long as it takes for a
+ * frame to begin; once it has begun, the rest must come within LINK_FRAME_TIMEOUT_MS. ERR_CORRUPT, ERR_MALFORMED,
+ * ERR_CLOSED, ERR_TIMEOUT close it. */
+#define LINK_FRAME_TIMEOUT_MS 10000
+int link_receive(struct link *l, int timeout_ms, enum frame_type *type, struct view *payload);
+
+void link_interrupt(
+    struct link *l); /* any thread: whoever waits on it gets ERR_CLOSED, and so does whoever comes later */
+
+#endif

@@ -1,0 +1,47 @@
+/* datadir.h -- the data directory: layout, its lock, and who we are.
+ *
+ *     DATADIR/            mode 0700, made with its parents
+ *         raftd           text: format, cluster, id, name, joined, removed (atomically replaced, synced)
+ *         lock            flock'ed for life; holds the owner's pid, host and port
+ *         log/            LMDB environment of the log (log_store.h)
+ *         kv/             LMDB environment of the map (kv_store.h)
+ *
+ * Directories are synced after each file that is made or renamed in them, the parent of a new DATADIR too. */
+#ifndef STORE_DATADIR_H
+#define STORE_DATADIR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "raft/raft.h"
+#include "wire/members.h"
+
+#define DATADIR_FORMAT 1
+
+struct identity {
+    uint64_t cluster; /* 0: in no cluster yet */
+    raft_id id;       /* random, below 2^53, never reused: a wiped DATADIR is another member */
+    char name[MEMBER_NAME_MAX];
+    raft_index joined; /* the configuration entry by which we became a member; 0: not a member */
+    bool removed;      /* we were removed: never start as this member again */
+};
+
+struct datadir;
+
+/* Makes (if needed) and locks the directory and reads the identity; a new one has id 0, cluster 0 and an empty name.
+ * ERR_LOCKED: *why names the owner where known. ERR_FORMAT: not a raftd directory (it has other files), or a newer
+ * format: *why has both numbers. ERR_PERMISSION, ERR_NO_SPACE, ERR_IO. */
+int datadir_open(const char *path, const char *owner, struct datadir **out, struct why *why);
+void datadir_close(struct datadir *d); /* releases the lock; NULL is fine */
+
+const struct identity *datadir_identity(const struct datadir *d);
+const char *datadir_log_path(const struct datadir *d);
+const char *datadir_kv_path(const struct datadir *d);
+/* Replaces the file atomically: old or new after a crash, and durable when it returns. */
+int datadir_save(struct datadir *d, const struct identity *identity, struct why *why);
+/* Removes log and map (before a pristine member joins another cluster, or a removed one joins anew). The stores must be
+ * closed. A crash in between is finished at the next open: the identity is saved first, with cluster 0. */
+int datadir_wipe(struct datadir *d, const struct identity *fresh, struct why *why);
+
+#endif

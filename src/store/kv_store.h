@@ -1,0 +1,62 @@
+/* kv_store.h -- the replicated map on disk, with the log position it stands for.
+ *
+ * One thread (the applier) may call the functions that change it; any thread may read.
+ * End a kv_view before you wait for anybody: an open one keeps old pages from being reused.
+ * The applied position and the configuration are in the same transaction as the data: each entry takes effect exactly once.
+ * MDB_NOMETASYNC: a power cut may undo the last transactions, whole; the log repeats them. Deleting a prefix of the log
+ * therefore waits for kv_store_sync. */
+#ifndef STORE_KV_STORE_H
+#define STORE_KV_STORE_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "raft/raft.h"
+#include "wire/command.h"
+#include "wire/entry.h"
+#include "wire/members.h"
+
+#define KV_STORE_FORMAT 1
+
+struct kv_store;
+
+/* As log_store_open. max_size is -max-db-size: when the map is full, writes end in ERR_NO_SPACE. `readers`: how many views
+ * may be open at once. */
+int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why);
+void kv_store_close(struct kv_store *s); /* NULL is fine; no view may be open */
+
+struct kv_position {
+    struct raft_pos applied;
+    raft_index config_index; /* 0: no configuration yet */
+    struct members members;
+};
+int kv_store_position(struct kv_store *s, struct kv_position *out);
+
+/* Applies entries (consecutive, the first one right after the applied position) in one transaction. results[i] is
+ * meaningful for commands only. ERR_NO_SPACE: nothing was applied, try again when there is room. ERR_IO, ERR_CORRUPT: the store
+ * cannot go on. A delete is applied even where a set would be ERR_NO_SPACE for reaching max_size: some pages are held back. */
+int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results);
+
+int kv_store_sync(struct kv_store *s, raft_index *settled); /* flushes; *settled is what is safe on disk now */
+
+struct kv_stats {
+    uint64_t keys, bytes_used, bytes_file, bytes_max;
+    unsigned readers; /* open views */
+};
+int kv_store_stats(struct kv_store *s, struct kv_stats *out);
+bool kv_store_has_client_data(struct kv_store *s); /* any key */
+/* Whether a set of `size` bytes is likely to find room: asked before a command is proposed. */
+bool kv_store_has_room(struct kv_store *s, uint64_t size);
+
+/* ---- views: a consistent state of the map, for reading ---- */
+struct kv_view;
+int kv_view_open(struct kv_store *s, struct kv_view **out); /* ERR_NO_RESOURCES: too many open */
+void kv_view_close(struct kv_view *v);                      /* NULL is fine */
+raft_index kv_view_applied(const struct kv_view *v);
+/* Views into the map, valid until kv_view_close. ERR_NOT_FOUND. *index: the key's last change. */
+int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index);
+/* Positions before the first key >= from (after = false) or > from (after = true); then kv_view_next gives key after key
+ * in memcmp order; ERR_NOT_FOUND at the end. */
+int kv_view_seek(struct kv_view *v, struct view from, bool after);
+int kv_view_next(struct kv_view *v, struct view *key, struct view *value, raft_index *index);
+
+#endif

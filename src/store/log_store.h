@@ -1,0 +1,52 @@
+/* log_store.h -- hard state and log entries on disk: an LMDB environment that syncs every commit.
+ *
+ * One thread (the writer) calls log_store_write; any thread may read. What log_store_write has returned 0 for survives a
+ * power cut. Besides the entries it keeps the first index of each term and the indexes of configuration entries, so that
+ * a start reads a few records, however long the log is. */
+#ifndef STORE_LOG_STORE_H
+#define STORE_LOG_STORE_H
+
+#include "base/err.h"
+#include "raft/raft.h"
+#include "wire/entry.h"
+
+#define LOG_STORE_FORMAT 1
+
+struct log_store;
+
+/* Opens or makes the environment in `path` with room for max_size bytes (address space, not disk).
+ * ERR_FORMAT (newer: *why has both numbers), ERR_CORRUPT, ERR_NO_RESOURCES (address space: see ulimit -v), ERR_IO,
+ * ERR_NO_SPACE, ERR_PERMISSION. */
+int log_store_open(const char *path, uint64_t max_size, struct log_store **out, struct why *why);
+void log_store_close(struct log_store *s); /* NULL is fine */
+
+/* What a start needs; owned by the store, valid until the next write. */
+struct log_state {
+    struct raft_hard_state hard;
+    struct raft_pos base; /* the position before the first entry kept; 0, 0 if nothing was ever deleted */
+    raft_index last;      /* base.index if there is no entry */
+    unsigned run_count;
+    const struct raft_pos *runs; /* the first entry of each term after base, ascending */
+    unsigned config_count;
+    const raft_index *configs; /* configuration entries after base, ascending */
+};
+int log_store_state(struct log_store *s, struct log_state *out);
+
+/* One transaction, durable when it returns 0: the hard state; entries first .. last in place of whatever stood at first
+ * and after it (first > last: none); and all before keep_from deleted, but a bounded number at a time (keep_from is a
+ * permission, not an order). ERR_NO_SPACE: nothing was changed, try again. ERR_IO, ERR_CORRUPT: the store cannot go on. */
+struct log_write {
+    struct raft_hard_state hard;
+    raft_index first, last, keep_from;
+    struct entry *const *entries; /* entries[0] is `first` */
+};
+int log_store_write(struct log_store *s, const struct log_write *w);
+
+/* Entries first .. at most last, as many as fit into max_bytes but at least one; a reference each for the caller.
+ * Checksums are verified: ERR_CORRUPT. ERR_NOT_FOUND: `first` is not there (deleted or beyond the end). */
+int log_store_read(struct log_store *s, raft_index first, raft_index last, uint64_t max_bytes, unsigned max_count,
+                   struct entry **out, unsigned *count);
+
+uint64_t log_store_disk_size(struct log_store *s); /* bytes that the file takes */
+
+#endif

@@ -1,0 +1,41 @@
+/* members.h -- a configuration with all that people want to know of members: the payload of a RAFT_CONFIG entry.
+ *
+ * The core sees only ids and roles (struct raft_config); names and addresses are attributes of a member that a
+ * configuration entry carries along. */
+#ifndef WIRE_MEMBERS_H
+#define WIRE_MEMBERS_H
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "raft/raft.h"
+
+#define MEMBER_NAME_MAX  64    /* with the NUL; letters, digits, "-", "_" and "." */
+#define MEMBERS_SIZE_MAX 16384 /* of an encoded list */
+
+struct member {
+    raft_id id;
+    enum raft_member_role role;
+    bool stays_learner; /* joined with -learner: not promoted by itself */
+    char name[MEMBER_NAME_MAX];
+    char client[ADDRESS_MAX]; /* HOST:PORT for clients */
+    char peer[ADDRESS_MAX];   /* HOST:PORT for members */
+};
+
+struct members {
+    unsigned count;
+    struct member list[RAFT_MEMBERS_MAX];
+};
+
+/* "" and a text over the limit, or one with other characters, are not names. */
+bool member_name_valid(const char *name);
+
+/* Appends the encoding (codec.h walk) to out. */
+void members_encode(const struct members *m, struct bytes *out);
+/* ERR_MALFORMED: also duplicate ids or names, id 0 or not below 2^53, invalid names or addresses. */
+int members_decode(struct view in, struct members *out);
+void members_config(const struct members *m, struct raft_config *out);
+
+struct member *members_by_id(struct members *m, raft_id id);         /* NULL: not there */
+struct member *members_by_name(struct members *m, const char *name); /* NULL: not there */
+
+#endif
