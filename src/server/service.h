@@ -1,0 +1,157 @@
+/* service.h -- all that HTTP may ask of the node: write, read, scan, members, status.
+ *
+ * Every call may be made from any thread that holds no lock; it blocks until it has an answer or its deadline has passed,
+ * and then it always returns. Nothing here shows raft, LMDB, threads or locks. */
+#ifndef SERVER_SERVICE_H
+#define SERVER_SERVICE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/text.h"
+
+#define SERVICE_DEADLINE_MS 5000 /* of a request, unless the caller says otherwise */
+#define SERVICE_KEY_MAX     480
+#define SERVICE_NAME_MAX    64
+#define SERVICE_MEMBERS_MAX 16
+
+struct node;
+
+enum service_code {
+    SERVICE_OK = 0,
+    SERVICE_NOT_FOUND,        /* no such key or member */
+    SERVICE_CONDITION_FAILED, /* If-Match or If-None-Match; etag is the current one, 0: no such key */
+    SERVICE_NOT_LEADER,       /* stamp.leader_client is whom to ask */
+    SERVICE_NO_LEADER,        /* none known, or it could not take it yet: surely not applied */
+    SERVICE_LOST,             /* another leader's entry took its place: surely not applied */
+    SERVICE_UNKNOWN,          /* the deadline passed: it may or may not be applied, now or later */
+    SERVICE_NO_QUORUM,        /* a linearizable read found no quorum in time: ?stale would answer */
+    SERVICE_BUSY,             /* too much unfinished: try again; surely not applied */
+    SERVICE_NO_SPACE,         /* disk or map is full: surely not applied */
+    SERVICE_STOPPING,         /* this server is stopping: surely not applied */
+    SERVICE_INVALID,          /* an argument makes no sense: text says what */
+    SERVICE_CONFLICT,         /* the state does not allow it (a change in flight, the last voter, a name taken, it
+                                 holds data): text says what */
+    SERVICE_FAILED            /* this server failed: text says what */
+};
+
+/* Where an answer comes from: the Raftd-* headers of every response. */
+struct service_stamp {
+    char node[SERVICE_NAME_MAX];
+    char leader[SERVICE_NAME_MAX];   /* "" if none is known */
+    char leader_client[ADDRESS_MAX]; /* HOST:PORT, "" if none is known */
+    uint64_t term;
+    uint64_t index; /* of a write: its log index; else what this member has applied */
+};
+
+struct service_result {
+    enum service_code code;
+    struct service_stamp stamp;
+    uint64_t etag;  /* of a write or a failed condition: index of the key's last change */
+    bool created;   /* of a set: there was no such key; of a new member: it was not there */
+    char text[240]; /* for INVALID, CONFLICT, FAILED: one sentence for the person who asked */
+};
+
+void service_stamp(struct node *n, struct service_stamp *out); /* at once */
+
+/* ---- keys ---- */
+
+enum service_op { SERVICE_SET, SERVICE_DELETE };
+enum service_condition {
+    SERVICE_ALWAYS,
+    SERVICE_IF_EXISTS,   /* If-Match: * */
+    SERVICE_IF_INDEX,    /* If-Match: "N" */
+    SERVICE_IF_ABSENT,   /* If-None-Match: * */
+    SERVICE_IF_NOT_INDEX /* If-None-Match: "N" */
+};
+struct service_write {
+    enum service_op op;
+    enum service_condition condition;
+    uint64_t expected;
+    struct view key; /* 1 .. SERVICE_KEY_MAX bytes */
+    struct view value;
+};
+/* OK once committed and applied here. A delete of a key that is not there is NOT_FOUND. */
+void service_write(struct node *n, const struct service_write *w, unsigned deadline_ms, struct service_result *r);
+
+enum service_consistency { SERVICE_LINEARIZABLE, SERVICE_STALE };
+
+/* The value is copied into *value (reset first). Linearizable on every member (ReadIndex). */
+void service_get(struct node *n, struct view key, enum service_consistency c, unsigned deadline_ms, struct bytes *value,
+                 struct service_result *r);
+
+/* A walk over the keys that begin with `prefix`, in byte order, after `after` (empty: from the first); one consistent view.
+ * While it is open it pins pages of the store: close it soon, and it closes itself for longer than SERVICE_SCAN_MS
+ * (service_scan_next then answers false, and *complete is false). */
+#define SERVICE_SCAN_MS 30000
+struct service_scan;
+void service_scan_open(struct node *n, struct view prefix, struct view after, enum service_consistency c,
+                       unsigned deadline_ms, struct service_scan **out, struct service_result *r); /* BUSY: too many */
+/* False at the end. The views are valid until the next call. */
+bool service_scan_next(struct service_scan *s, struct view *key, struct view *value, uint64_t *etag);
+void service_scan_close(struct service_scan *s, bool *complete); /* NULL is fine; complete may be NULL */
+
+/* ---- members ---- */
+
+struct service_member {
+    uint64_t id;
+    char name[SERVICE_NAME_MAX];
+    const char *role; /* "leader", "follower" (also while it stands for election), "learner" */
+    bool voter, stays_learner;
+    char client[ADDRESS_MAX], peer[ADDRESS_MAX];
+    bool tracked; /* the fields below are known: the leader knows them of all, others of themselves */
+    uint64_t match, lag;
+    int64_t last_contact_ms; /* -1: never */
+    bool active;
+};
+struct service_cluster {
+    uint64_t id, term, config_index, commit;
+    uint64_t leader; /* id; 0: none known */
+    unsigned count;
+    struct service_member members[SERVICE_MEMBERS_MAX];
+};
+void service_cluster(struct node *n, struct service_cluster *out); /* at once */
+
+struct service_member_change {
+    uint64_t id; /* 0: the server at `client` is invited to join, and says itself who it is */
+    char name[SERVICE_NAME_MAX];
+    char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* "": unchanged */
+    enum { SERVICE_ROLE_UNCHANGED, SERVICE_ROLE_VOTER, SERVICE_ROLE_LEARNER } role;
+};
+struct service_membership {
+    uint64_t cluster, id, index; /* index: of the configuration entry */
+    char name[SERVICE_NAME_MAX];
+};
+/* Adds a member (as learner; it gets its vote when it has caught up, unless role is LEARNER). Adding one that is there
+ * already with the same id changes what differs. OK once committed. */
+void service_member_add(struct node *n, const struct service_member_change *c, unsigned deadline_ms,
+                        struct service_membership *out, struct service_result *r);
+/* Changes role or addresses of a member. */
+void service_member_update(struct node *n, const char *name_or_id, const struct service_member_change *c,
+                           unsigned deadline_ms, struct service_result *r);
+void service_member_remove(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r);
+/* Hands leadership to that voter ("": to the best); OK when another one leads. */
+void service_transfer(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r);
+/* The leader of cluster `cluster` at client address `leader` asks us to join it. OK (and then this server joins) if we are
+ * pristine: no client data, no other member. CONFLICT else, and nothing is lost. */
+void service_invited(struct node *n, uint64_t cluster, const char *leader, struct service_membership *self,
+                     struct service_result *r);
+
+/* ---- this server ---- */
+
+struct service_status {
+    const char *version, *role; /* role: "leader", "follower", "precandidate", "candidate", "learner", "joining" */
+    uint64_t cluster, id, leader, term, commit, applied, durable, log_first, log_last;
+    uint64_t keys, store_used, store_file, store_max, log_file;
+    uint64_t uptime_ms;
+    uint64_t requests_waiting;
+    /* counted since the start */
+    uint64_t elections, leader_changes, proposals, proposals_lost, reads, writes_to_disk, entries_written,
+        batches_applied, messages_sent, messages_received, peers_refused;
+};
+void service_status(struct node *n, struct service_status *out); /* at once */
+/* Whether clients should be sent here: has a leader and keeps up with it; else false and why. */
+bool service_ready(struct node *n, char *why, unsigned size);
+
+#endif
