@@ -1,0 +1,90 @@
+/* shared.h -- all that the one lock guards. Having a struct shared * is holding the lock.
+ *
+ * In a server only node_lock (node.h) hands one out; in the simulator each simulated member has one and there are no
+ * threads. Who writes a field, and what it wakes, is said beside it; waking itself is derived at unlock (role.c). */
+#ifndef SERVER_SHARED_H
+#define SERVER_SHARED_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "raft/raft.h"
+#include "server/directory.h"
+#include "server/request.h"
+#include "server/tail.h"
+#include "store/kv_store.h"
+#include "store/log_store.h"
+#include "wire/frame.h"
+
+enum phase {
+    PHASE_JOINING, /* member of no cluster yet: refuses peers with NOT_READY and clients with 503 */
+    PHASE_SERVING,
+    PHASE_DRAINING /* stopping: new requests are refused, leadership goes, those in flight are answered */
+};
+
+/* One other member: the slot of its sender. Slots follow the latest configuration (shared_assign_peers). */
+struct peer {
+    raft_id id; /* 0: free */
+    char address[ADDRESS_MAX];
+    /* The address changed or the member went: the sender closes its link at its next turn. Set by shared_assign_peers,
+     * cleared by the sender. */
+    bool stale_link;
+    bool loaded;    /* the sender's job holds entries read from disk; the sender alone */
+    bool connected; /* for logs and status; the sender alone */
+    /* What the member itself said in its last hello, if it differs from the configuration: the leader's timer proposes it. */
+    bool moved;
+    char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
+};
+
+struct counters {
+    uint64_t elections, leader_changes, proposals, proposals_lost, reads, writes_to_disk, entries_written,
+        batches_applied, messages_sent, messages_received, peers_refused;
+};
+
+struct shared {
+    struct raft *raft;
+    raft_id self;
+    char name[MEMBER_NAME_MAX];
+    char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* our own addresses as of this start */
+    uint64_t cluster;                            /* 0: none yet */
+    raft_index joined;                           /* the configuration entry that made us a member */
+    enum phase phase;
+    bool stopping; /* roles end when idle */
+    bool removed;  /* we are no member any more: main stops us with status 0 */
+    int failure;   /* not 0: the store cannot go on: main stops us with status 1 */
+    struct why failure_why;
+    bool no_space;                            /* the last write or apply found the disk or the map full */
+    raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
+    struct tail tail;
+    struct requests requests;
+    struct directory directory;
+    struct peer peers[RAFT_MEMBERS_MAX];
+    struct counters counters;
+};
+
+/* What a start found on disk. */
+struct shared_start {
+    raft_id self;
+    const char *name, *client, *peer;
+    uint64_t cluster;
+    raft_index joined;
+    uint64_t seed;
+    raft_time election_ms, heartbeat_ms;
+};
+/* Restores the core, the directory and the tail from the stores (a few records are read, whatever their size) and starts the
+ * core at `now`. ERR_CORRUPT: the stores do not fit together (*why says how); other errors of the stores. */
+int shared_open(struct shared *s, const struct shared_start *start, struct log_store *log, struct kv_store *kv,
+                raft_time now, struct why *why);
+void shared_close(struct shared *s);
+
+/* Appends a sealed entry to the log if we lead: stamps it, takes over the reference, keeps tail, directory and peers in
+ * step. Its index; 0: not now (not the leader, or too much unfinished), and the reference stays with the caller.
+ * `members` is what a RAFT_CONFIG entry encodes, else NULL. */
+raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members);
+
+void shared_assign_peers(struct shared *s); /* after any change of directory.latest */
+/* The index of the configuration that we know ourselves a member by: the newer of our joining and the committed one. */
+raft_index shared_config_index(const struct shared *s);
+void shared_fail(struct shared *s, int err, const char *what); /* the first failure counts */
+
+#endif
