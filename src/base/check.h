@@ -11,10 +11,10 @@
 #include <assert.h>
 
 /* Ends the process (abort) with file, line and the condition if it is false. */
-#define CHECK(condition)                                  \
-    do {                                                  \
-        if (!(condition))                                 \
-            check_failed(#condition, __FILE__, __LINE__); \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            check_failed(#condition, __FILE__, __LINE__);                                                              \
     } while (0)
 
 /* Ends the process with status 1 and this one line on stderr: for what no caller can handle (no memory). */

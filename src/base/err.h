@@ -6,25 +6,25 @@
 #define BASE_ERR_H
 
 enum err {
-    ERR_IO = -100,     /* a read, write or sync failed: after it nobody knows what is on the disk */
-    ERR_NO_SPACE,      /* disk full, quota, or the map's size limit: nothing was written; may pass */
-    ERR_CORRUPT,       /* a checksum or an order is wrong in what we stored */
-    ERR_MALFORMED,     /* bytes from outside that do not decode */
-    ERR_TOO_LONG,      /* a name, path, key or value over its limit */
-    ERR_NOT_FOUND,     /* no such key, file, entry or member */
-    ERR_EXISTS,        /* it is there already */
-    ERR_LOCKED,        /* another process owns it */
-    ERR_PERMISSION,    /* EACCES, EPERM, read-only file system */
-    ERR_FORMAT,        /* written by a newer version, or no raftd file at all */
-    ERR_TIMEOUT,       /* the deadline passed */
-    ERR_CLOSED,        /* the other side closed or reset the connection */
-    ERR_UNREACHABLE,   /* refused, no route, no such network */
-    ERR_RESOLVE,       /* the name has no address */
-    ERR_IN_USE,        /* the address to listen on is taken */
-    ERR_NO_RESOURCES,  /* out of descriptors, threads, reader slots, address space */
-    ERR_REFUSED,       /* the other side understood and said no */
-    ERR_STOPPED,       /* we are stopping */
-    ERR_INVALID        /* an argument from the user that makes no sense */
+    ERR_IO = -100,    /* a read, write or sync failed: after it nobody knows what is on the disk */
+    ERR_NO_SPACE,     /* disk full, quota, or the map's size limit: nothing was written; may pass */
+    ERR_CORRUPT,      /* a checksum or an order is wrong in what we stored */
+    ERR_MALFORMED,    /* bytes from outside that do not decode */
+    ERR_TOO_LONG,     /* a name, path, key or value over its limit */
+    ERR_NOT_FOUND,    /* no such key, file, entry or member */
+    ERR_EXISTS,       /* it is there already */
+    ERR_LOCKED,       /* another process owns it */
+    ERR_PERMISSION,   /* EACCES, EPERM, read-only file system */
+    ERR_FORMAT,       /* written by a newer version, or no raftd file at all */
+    ERR_TIMEOUT,      /* the deadline passed */
+    ERR_CLOSED,       /* the other side closed or reset the connection */
+    ERR_UNREACHABLE,  /* refused, no route, no such network */
+    ERR_RESOLVE,      /* the name has no address */
+    ERR_IN_USE,       /* the address to listen on is taken */
+    ERR_NO_RESOURCES, /* out of descriptors, threads, reader slots, address space */
+    ERR_REFUSED,      /* the other side understood and said no */
+    ERR_STOPPED,      /* we are stopping */
+    ERR_INVALID       /* an argument from the user that makes no sense */
 };
 
 const char *err_text(int err); /* a static text without full stop; for 0 "ok" */

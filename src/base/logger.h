@@ -19,14 +19,14 @@ void logger_stop(void); /* writes what is left */
 bool logger_enabled(enum log_level level);
 void logger_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-#define log_at(level, ...)                    \
-    do {                                      \
-        if (logger_enabled(level))            \
-            logger_write(level, __VA_ARGS__); \
+#define log_at(level, ...)                                                                                             \
+    do {                                                                                                               \
+        if (logger_enabled(level))                                                                                     \
+            logger_write(level, __VA_ARGS__);                                                                          \
     } while (0)
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_at(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_at(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_at(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_at(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_LEVEL_DEBUG, __VA_ARGS__)
 #define log_trace(...) log_at(LOG_LEVEL_TRACE, __VA_ARGS__)
 

@@ -22,7 +22,10 @@ void text_percent_encode(struct bytes *out, struct view in);
 /* The value of NAME in "a=1&b&c=x": the first one; undecoded; a name without "=" has an empty value. False: not there. */
 bool text_query(struct view query, const char *name, struct view *value);
 
-/* The body of a JSON string, escaped, without the quotes; bytes that are not UTF-8 become U+FFFD. */
+/* The length of the UTF-8 sequence at the beginning of `in` (1 to 4), or 0 where there is none that is valid. */
+size_t text_utf8_length(struct view in);
+
+/* The body of a JSON string, escaped, without the quotes; each byte that is not UTF-8 becomes U+FFFD. */
 void text_json_escape(struct bytes *out, struct view in);
 
 /* An address of a member: a host (DNS name, IPv4, or IPv6 in brackets) and a port. */
@@ -31,10 +34,12 @@ struct address {
     char host[256]; /* without brackets */
     uint16_t port;
 };
-/* "HOST:PORT", "[v6]:PORT", ":PORT" (host localhost); a leading "http://" and a trailing "/" are tolerated. */
+/* "HOST:PORT", "[v6]:PORT", ":PORT" (host localhost); a leading "http://" and a trailing "/" are tolerated. A host is
+ * letters, digits, "-", "." and "_", so that it can go into a header or a log line as it is. ERR_INVALID; ERR_TOO_LONG for
+ * a host over 255 bytes. */
 int address_parse(const char *text, struct address *out);
 void address_format(const struct address *a, char *out, size_t size); /* size at least ADDRESS_MAX */
-bool address_is_loopback(const char *host); /* "localhost", 127.x.y.z, ::1 */
+bool address_is_loopback(const char *host);                           /* "localhost", 127.x.y.z, ::1 */
 
 int path_join(char *out, size_t size, const char *dir, const char *name); /* ERR_TOO_LONG */
 
