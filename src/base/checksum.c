@@ -22,8 +22,13 @@ struct checksum_stream *checksum_stream_new(uint64_t seed)
     s->state = XXH3_createState();
     if (s->state == NULL)
         DIE("out of memory: no room for a checksum");
-    CHECK(XXH3_64bits_reset_withSeed(s->state, seed) == XXH_OK);
+    checksum_stream_reset(s, seed);
     return s;
+}
+
+void checksum_stream_reset(struct checksum_stream *s, uint64_t seed)
+{
+    CHECK(XXH3_64bits_reset_withSeed(s->state, seed) == XXH_OK);
 }
 
 void checksum_stream_add(struct checksum_stream *s, const void *data, size_t size)

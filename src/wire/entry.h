@@ -23,6 +23,8 @@
 
 #define ENTRY_HEADER_SIZE 32
 #define ENTRY_PAYLOAD_MAX (64u << 20)
+/* Whatever comes from outside, indexes and terms stay below: whoever adds to them need not look for overflow. */
+#define ENTRY_POSITION_LIMIT (UINT64_C(1) << 62)
 
 struct entry {
     atomic_uint refs;

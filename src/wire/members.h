@@ -9,8 +9,9 @@
 #include "base/text.h"
 #include "raft/raft.h"
 
-#define MEMBER_NAME_MAX  64    /* with the NUL; letters, digits, "-", "_" and "." */
-#define MEMBERS_SIZE_MAX 16384 /* of an encoded list */
+#define MEMBER_NAME_MAX  64                  /* with the NUL; letters, digits, "-", "_" and "." */
+#define MEMBERS_SIZE_MAX 16384               /* of an encoded list */
+#define MEMBER_ID_LIMIT  (UINT64_C(1) << 53) /* ids travel through JSON, whose numbers are doubles */
 
 struct member {
     raft_id id;

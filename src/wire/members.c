@@ -1,0 +1,102 @@
+#include "wire/members.h"
+
+#include <string.h>
+
+#include "base/codec.h"
+#include "base/err.h"
+
+_Static_assert(1 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 4 + MEMBER_NAME_MAX + 2 * (4 + ADDRESS_MAX)) <= MEMBERS_SIZE_MAX,
+               "the longest list fits");
+
+bool member_name_valid(const char *name)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
+    size_t length = strspn(name, allowed);
+
+    return length > 0 && length < MEMBER_NAME_MAX && name[length] == '\0';
+}
+
+static bool address_valid(const char *text)
+{
+    struct address parsed;
+
+    return address_parse(text, &parsed) == 0;
+}
+
+static void walk_member(struct codec *c, struct member *m)
+{
+    uint8_t role = (uint8_t)m->role;
+
+    codec_u64(c, &m->id);
+    codec_u8(c, &role);
+    codec_bool(c, &m->stays_learner);
+    codec_text(c, m->name, sizeof m->name);
+    codec_text(c, m->client, sizeof m->client);
+    codec_text(c, m->peer, sizeof m->peer);
+    m->role = (enum raft_member_role)role;
+
+    codec_require(c, m->id > 0 && m->id < MEMBER_ID_LIMIT);
+    codec_require(c, role == RAFT_LEARNER || role == RAFT_VOTER);
+    codec_require(c, member_name_valid(m->name));
+    codec_require(c, address_valid(m->client) && address_valid(m->peer));
+}
+
+void members_encode(const struct members *m, struct bytes *out)
+{
+    struct codec c = codec_encoder(out);
+    uint8_t count = (uint8_t)m->count;
+
+    codec_require(&c, m->count <= RAFT_MEMBERS_MAX);
+    codec_u8(&c, &count);
+    for (unsigned i = 0; i < m->count; i++) {
+        struct member copy = m->list[i];
+
+        walk_member(&c, &copy);
+    }
+}
+
+int members_decode(struct view in, struct members *out)
+{
+    struct codec c = codec_decoder(in);
+    struct members m = {0};
+    uint8_t count = 0;
+
+    codec_u8(&c, &count);
+    codec_require(&c, count <= RAFT_MEMBERS_MAX);
+    for (unsigned i = 0; i < count && c.err == 0; i++) {
+        struct member *member = &m.list[i];
+
+        walk_member(&c, member);
+        codec_require(&c, members_by_id(&m, member->id) == NULL && members_by_name(&m, member->name) == NULL);
+        m.count = i + 1;
+    }
+
+    int err = codec_finish(&c);
+
+    if (err == 0)
+        *out = m;
+    return err;
+}
+
+void members_config(const struct members *m, struct raft_config *out)
+{
+    *out = (struct raft_config){.count = m->count};
+    for (unsigned i = 0; i < m->count; i++)
+        out->members[i] = (struct raft_member){.id = m->list[i].id, .role = m->list[i].role};
+}
+
+struct member *members_by_id(struct members *m, raft_id id)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->list[i].id == id)
+            return &m->list[i];
+    return NULL;
+}
+
+struct member *members_by_name(struct members *m, const char *name)
+{
+    for (unsigned i = 0; i < m->count; i++)
+        if (strcmp(m->list[i].name, name) == 0)
+            return &m->list[i];
+    return NULL;
+}
