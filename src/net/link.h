@@ -15,7 +15,8 @@
 struct link;
 
 struct link *link_new(void);
-void link_free(struct link *l); /* closes; NULL is fine */
+void link_free(struct link *l);  /* closes; NULL is fine */
+void link_close(struct link *l); /* it may be opened again; harmless if it is not open */
 bool link_is_open(const struct link *l);
 
 /* The sender's side: connects, sends the hello, awaits the welcome. ERR_REFUSED fills *refusal. Closed on any error. */

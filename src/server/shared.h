@@ -31,6 +31,8 @@ struct peer {
     bool stale_link;
     bool loaded;    /* the sender's job holds entries read from disk; the sender alone */
     bool connected; /* for logs and status; the sender alone */
+    enum refusal_reason
+        refused; /* why it last refused us, so that it is logged once; 0: it did not; the sender alone */
     /* What the member itself said in its last hello, if it differs from the configuration: the leader's timer proposes it. */
     bool moved;
     char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
@@ -55,6 +57,7 @@ struct shared {
     struct why failure_why;
     bool no_space;                            /* the last write or apply found the disk or the map full */
     raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
+    raft_time chores_at; /* the timer's chores wait until then: the last one could not be proposed; 0: now */
     struct tail tail;
     struct requests requests;
     struct directory directory;

@@ -1,0 +1,174 @@
+#include "server/deliver.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/logger.h"
+
+static int refuse(struct shared *s, enum refusal_reason reason, struct refusal *out, const char *text)
+{
+    struct raft_status status;
+
+    raft_status(s->raft, &status);
+    memset(out, 0, sizeof *out);
+    out->reason = reason;
+    out->config_index = status.config_committed_index;
+    snprintf(out->text, sizeof out->text, "%s", text);
+    s->counters.peers_refused++;
+    return ERR_REFUSED;
+}
+
+static bool config_has(const struct raft_config *c, raft_id id)
+{
+    for (unsigned i = 0; i < c->count; i++)
+        if (c->members[i].id == id)
+            return true;
+    return false;
+}
+
+/* A sender that our committed configuration does not have was removed, unless it knows a newer configuration than we do:
+ * ids are never used again [thesis 4.2.3 has the harm that the removed can do]. */
+static bool was_removed(const struct shared *s, const struct hello *h)
+{
+    struct raft_status status;
+
+    if (config_has(raft_config_committed(s->raft), h->from))
+        return false;
+    raft_status(s->raft, &status);
+    return h->config_index < status.config_committed_index;
+}
+
+static int refuse_removed(struct shared *s, const struct hello *h, struct refusal *out)
+{
+    char text[sizeof out->text];
+
+    snprintf(text, sizeof text, "member %llu is not in the configuration", (unsigned long long)h->from);
+    return refuse(s, REFUSAL_NOT_A_MEMBER, out, text);
+}
+
+/* A member says at which addresses it is now; the leader's timer makes them known to all. */
+static void note_addresses(struct shared *s, const struct hello *h)
+{
+    const struct member *m = directory_find(&s->directory, h->from);
+
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct peer *p = &s->peers[i];
+
+        if (m == NULL || p->id != h->from)
+            continue;
+        p->moved = strcmp(m->client, h->client) != 0 || strcmp(m->peer, h->peer) != 0;
+        if (!p->moved)
+            continue;
+        memcpy(p->moved_client, h->client, sizeof p->moved_client);
+        memcpy(p->moved_peer, h->peer, sizeof p->moved_peer);
+    }
+}
+
+int deliver_hello(struct shared *s, const struct hello *h, struct welcome *welcome, struct refusal *refusal)
+{
+    uint16_t version = h->version_max < PROTOCOL_VERSION_MAX ? h->version_max : PROTOCOL_VERSION_MAX;
+    char text[sizeof refusal->text];
+
+    if (version < h->version_min || version < PROTOCOL_VERSION_MIN) {
+        snprintf(text, sizeof text, "no common protocol version: ours %d to %d, yours %d to %d", PROTOCOL_VERSION_MIN,
+                 PROTOCOL_VERSION_MAX, h->version_min, h->version_max);
+        return refuse(s, REFUSAL_VERSION, refusal, text);
+    }
+    if (s->phase == PHASE_JOINING || s->stopping)
+        return refuse(s, REFUSAL_NOT_READY, refusal, s->stopping ? "stopping" : "joining");
+    if (h->cluster != s->cluster) {
+        snprintf(text, sizeof text, "this is cluster %llu, not cluster %llu", (unsigned long long)s->cluster,
+                 (unsigned long long)h->cluster);
+        return refuse(s, REFUSAL_CLUSTER, refusal, text);
+    }
+    if (h->to != s->self || h->from == s->self) {
+        snprintf(text, sizeof text, "this is member %llu (%s), not member %llu", (unsigned long long)s->self, s->name,
+                 (unsigned long long)h->to);
+        return refuse(s, REFUSAL_WRONG_ID, refusal, text);
+    }
+    if (was_removed(s, h))
+        return refuse_removed(s, h, refusal);
+    note_addresses(s, h);
+    *welcome = (struct welcome){.version = version, .id = s->self};
+    return 0;
+}
+
+/* The bytes of what the core took, into the tail, before the lock is released (raft.h). */
+static void keep_taken(struct shared *s, struct incoming *in, const struct raft_taken *taken)
+{
+    bool changed = taken->first <= s->directory.latest_index;
+
+    directory_truncate(&s->directory, taken->first);
+    for (unsigned i = 0; i < taken->count; i++) {
+        struct entry *e = in->entries[taken->skip + i];
+        raft_index index = taken->first + i;
+
+        CHECK(entry_pos(e).index == index);
+        if (entry_type(e) == RAFT_CONFIG) {
+            struct members *m = xmalloc(sizeof *m);
+
+            CHECK(members_decode(entry_payload(e), m) == 0); /* message_decode has tried it */
+            directory_append(&s->directory, m, index);
+            changed = true;
+            free(m);
+        }
+        in->entries[taken->skip + i] = NULL;
+        tail_put(&s->tail, index, e);
+    }
+    if (changed)
+        shared_assign_peers(s);
+}
+
+int deliver_message(struct shared *s, raft_time now, const struct hello *h, struct incoming *in,
+                    struct refusal *refusal)
+{
+    struct raft_message *m = &in->message;
+    struct raft_taken taken = {0, 0, 0};
+
+    if (m->from != h->from || m->to != s->self)
+        return ERR_MALFORMED;
+    if (m->type == RAFT_VOTE && was_removed(s, h))
+        return refuse_removed(s, h, refusal);
+    s->counters.messages_received++;
+    raft_receive(s->raft, now, m, &taken);
+    if (taken.count > 0)
+        keep_taken(s, in, &taken);
+    return 0;
+}
+
+void deliver_our_hello(const struct shared *s, raft_id to, struct hello *out)
+{
+    memset(out, 0, sizeof *out);
+    out->version_min = PROTOCOL_VERSION_MIN;
+    out->version_max = PROTOCOL_VERSION_MAX;
+    out->cluster = s->cluster;
+    out->from = s->self;
+    out->to = to;
+    out->config_index = shared_config_index(s);
+    memcpy(out->name, s->name, sizeof out->name);
+    memcpy(out->client, s->client, sizeof out->client);
+    memcpy(out->peer, s->peer, sizeof out->peer);
+}
+
+void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r)
+{
+    switch (r->reason) {
+    case REFUSAL_NOT_A_MEMBER:
+        /* A member that lags behind our own joining does not know us yet; one that is ahead of us knows better. */
+        if (r->config_index <= shared_config_index(s))
+            return;
+        log_warn("removed from the cluster: told by peer=%llu", (unsigned long long)from);
+        s->removed = true;
+        break;
+    case REFUSAL_NOT_READY:
+        log_info("peer not ready: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
+        break;
+    case REFUSAL_VERSION:
+    case REFUSAL_CLUSTER:
+    case REFUSAL_WRONG_ID:
+        log_error("peer refused us: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
+        break;
+    }
+}

@@ -1,0 +1,242 @@
+/* sender.c -- the role that sends one other member what the core has for it. There is one for each slot.
+ *
+ * One `work` is one I/O: a frame sent (connecting first where needed), or, for entries that left memory, a read from the
+ * log; the entries then go out in the next round, after the lock was taken again and the core has confirmed that they are
+ * still wanted. While we lead a term our log only grows, so bytes read without the lock are right if we still lead. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/logger.h"
+#include "net/link.h"
+#include "server/deliver.h"
+#include "server/role.h"
+#include "server/shared.h"
+#include "wire/message.h"
+
+#define SEND_BYTES_MAX (256u << 10)
+
+enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP };
+
+struct sender_job {
+    struct log_store *log;
+    struct link *link;
+    int timeout_ms;
+    enum sender_step step;
+    struct address address;
+    struct hello hello;
+    struct refusal refusal;
+    struct raft_message message;
+    struct bytes head; /* the message's fixed part, encoded */
+    struct entry *entries[RAFT_APPEND_MAX];
+    raft_index first; /* of entries[0] */
+    unsigned count;
+    int err;
+};
+
+static void *sender_job_new(const struct role_context *c, unsigned which)
+{
+    struct sender_job *j = xcalloc(1, sizeof *j);
+
+    (void)which;
+    j->log = c->log;
+    j->link = link_new();
+    j->timeout_ms = (int)c->election_ms;
+    bytes_init(&j->head, 4096);
+    return j;
+}
+
+static void sender_drop_entries(struct sender_job *j)
+{
+    for (unsigned i = 0; i < j->count; i++)
+        entry_unref(j->entries[i]);
+    j->count = 0;
+}
+
+static void sender_job_free(void *job)
+{
+    struct sender_job *j = job;
+
+    sender_drop_entries(j);
+    link_free(j->link);
+    bytes_clear(&j->head);
+    free(j);
+}
+
+static void sender_interrupt(void *job)
+{
+    const struct sender_job *j = job;
+
+    link_interrupt(j->link);
+}
+
+static raft_time sender_due(const struct shared *s, unsigned which)
+{
+    const struct peer *p = &s->peers[which];
+
+    if (p->stale_link)
+        return 0;
+    if (p->id == 0 || s->stopping || s->phase == PHASE_JOINING || s->failure != 0)
+        return RAFT_NEVER;
+    if (p->loaded)
+        return 0;
+    return raft_send_due(s->raft, p->id);
+}
+
+/* The entries of an append: from the tail, from what the last round loaded, or not at hand (then they must be loaded). */
+static bool sender_gather(struct shared *s, struct sender_job *j, uint64_t *bytes)
+{
+    struct raft_message *m = &j->message;
+    raft_index first = m->append.prev.index + 1;
+
+    *bytes = 0;
+    if (j->count > 0 && (m->type != RAFT_APPEND || m->append.count == 0 || j->first != first))
+        sender_drop_entries(j);
+    if (m->type != RAFT_APPEND || m->append.count == 0)
+        return true;
+    if (j->count == 0) {
+        j->first = first;
+        j->count = tail_borrow(&s->tail, first, m->append.count, SEND_BYTES_MAX, j->entries, bytes);
+    }
+    if (j->count == 0)
+        return false;
+    *bytes = 0;
+    if (j->count < m->append.count)
+        m->append.count = j->count;
+    for (unsigned i = 0; i < m->append.count; i++)
+        *bytes += j->entries[i]->size;
+    return true;
+}
+
+static void sender_take(struct shared *s, raft_time now, unsigned which, void *job)
+{
+    struct peer *p = &s->peers[which];
+    struct sender_job *j = job;
+    uint64_t bytes = 0;
+
+    if (p->stale_link) {
+        p->stale_link = false;
+        p->loaded = false;
+        j->step = SENDER_CLOSE;
+        return;
+    }
+    raft_next_message(s->raft, now, p->id, &j->message);
+    if (!sender_gather(s, j, &bytes)) {
+        j->step = SENDER_LOAD;
+        return;
+    }
+    p->loaded = false;
+    if (!raft_sending(s->raft, now, &j->message, (uint32_t)bytes)) {
+        j->step = SENDER_DROP;
+        return;
+    }
+    j->step = SENDER_SEND;
+    CHECK(address_parse(p->address, &j->address) == 0);
+    deliver_our_hello(s, p->id, &j->hello);
+}
+
+static void sender_load(struct sender_job *j)
+{
+    const struct raft_message *m = &j->message;
+
+    j->err = log_store_read(j->log, m->append.prev.index + 1, m->append.prev.index + m->append.count, SEND_BYTES_MAX,
+                            RAFT_APPEND_MAX, j->entries, &j->count);
+}
+
+static void sender_send(struct sender_job *j)
+{
+    struct iovec parts[LINK_PARTS_MAX];
+    int count = 0;
+
+    if (!link_is_open(j->link))
+        j->err = link_open(j->link, &j->address, &j->hello, j->timeout_ms, &j->refusal);
+    if (j->err != 0)
+        return;
+    bytes_reset(&j->head);
+    message_encode(&j->message, &j->head);
+    parts[count++] = (struct iovec){j->head.data, j->head.size};
+    if (j->message.type == RAFT_APPEND)
+        for (unsigned i = 0; i < j->message.append.count; i++)
+            parts[count++] = (struct iovec){j->entries[i]->bytes, j->entries[i]->size};
+    j->err = link_send(j->link, FRAME_MESSAGE, parts, count, j->timeout_ms, &j->refusal);
+}
+
+static void sender_work(void *job)
+{
+    struct sender_job *j = job;
+
+    j->err = 0;
+    switch (j->step) {
+    case SENDER_CLOSE:
+        sender_drop_entries(j);
+        link_close(j->link);
+        break;
+    case SENDER_LOAD:
+        sender_load(j);
+        break;
+    case SENDER_SEND:
+        sender_send(j);
+        break;
+    case SENDER_DROP:
+        break;
+    }
+}
+
+static void sender_sent(struct shared *s, raft_time now, struct peer *p, struct sender_job *j)
+{
+    raft_id to = j->message.to;
+
+    sender_drop_entries(j);
+    if (j->err == 0) {
+        s->counters.messages_sent++;
+        if (!p->connected)
+            log_info("peer reached: peer=%llu address=%s", (unsigned long long)to, p->address);
+        p->connected = true;
+        p->refused = 0;
+        return;
+    }
+    if (j->err == ERR_REFUSED && p->refused != j->refusal.reason) {
+        p->refused = j->refusal.reason;
+        deliver_refusal(s, to, &j->refusal);
+    } else if (p->connected)
+        log_warn("peer lost: peer=%llu address=%s error=\"%s\"", (unsigned long long)to, p->address, err_text(j->err));
+    p->connected = false;
+    raft_unreachable(s->raft, now, to);
+}
+
+static void sender_done(struct shared *s, raft_time now, unsigned which, void *job)
+{
+    struct peer *p = &s->peers[which];
+    struct sender_job *j = job;
+
+    switch (j->step) {
+    case SENDER_CLOSE:
+        p->connected = false;
+        break;
+    case SENDER_LOAD:
+        if (j->err == 0)
+            p->loaded = true;
+        else if (j->err == ERR_NOT_FOUND)
+            raft_unreachable(s->raft, now, j->message.to); /* truncated or deleted meanwhile: ask the core again */
+        else
+            shared_fail(s, j->err, "the log cannot be read");
+        break;
+    case SENDER_SEND:
+        sender_sent(s, now, p, j);
+        break;
+    case SENDER_DROP:
+        sender_drop_entries(j);
+        break;
+    }
+}
+
+const struct role_ops sender_ops = {
+    .name = "sender",
+    .job_new = sender_job_new,
+    .job_free = sender_job_free,
+    .due = sender_due,
+    .take = sender_take,
+    .work = sender_work,
+    .done = sender_done,
+    .interrupt = sender_interrupt,
+};

@@ -1,0 +1,195 @@
+/* timer.c -- the role that lets time pass for the core, and does the leader's chores: the no-op of a new term, promoting
+ * learners that have caught up, and making known the new address of a member that moved.
+ *
+ * A chore's entry is made in `work`, without the lock, and proposed in `done` if the reason for it still stands. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/logger.h"
+#include "server/role.h"
+#include "server/shared.h"
+
+#define CHORE_RETRY_MS 50
+
+enum chore { CHORE_NONE, CHORE_NOOP, CHORE_CONFIG };
+
+struct timer_job {
+    enum chore chore;
+    raft_index config_index; /* the configuration that `members` was made of */
+    struct members members;
+    struct entry *entry;
+};
+
+static void *timer_job_new(const struct role_context *c, unsigned which)
+{
+    (void)c;
+    (void)which;
+    return xcalloc(1, sizeof(struct timer_job));
+}
+
+static void timer_job_free(void *job)
+{
+    struct timer_job *j = job;
+
+    entry_unref(j->entry);
+    free(j);
+}
+
+static const struct peer *peer_of(const struct shared *s, raft_id id)
+{
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (s->peers[i].id == id)
+            return &s->peers[i];
+    return NULL;
+}
+
+static bool deserves_vote(const struct shared *s, const struct member *m)
+{
+    return m->role == RAFT_LEARNER && !m->stays_learner && raft_caught_up(s->raft, m->id);
+}
+
+static bool has_moved(const struct shared *s, const struct member *m)
+{
+    const struct peer *p = peer_of(s, m->id);
+
+    if (m->id == s->self)
+        return strcmp(m->client, s->client) != 0 || strcmp(m->peer, s->peer) != 0;
+    return p != NULL && p->moved;
+}
+
+static bool no_change_in_flight(const struct shared *s)
+{
+    return raft_may_change(s->raft, raft_config_latest(s->raft)) == RAFT_CHANGE_OK;
+}
+
+static enum chore wanted_chore(const struct shared *s)
+{
+    if (raft_wants_noop(s->raft))
+        return CHORE_NOOP;
+    for (unsigned i = 0; i < s->directory.latest.count; i++) {
+        const struct member *m = &s->directory.latest.list[i];
+
+        if ((deserves_vote(s, m) || has_moved(s, m)) && no_change_in_flight(s))
+            return CHORE_CONFIG;
+    }
+    return CHORE_NONE;
+}
+
+static raft_time timer_due(const struct shared *s, unsigned which)
+{
+    raft_time due = raft_tick_due(s->raft);
+
+    (void)which;
+    if (s->failure != 0)
+        return RAFT_NEVER;
+    if (due > s->chores_at && wanted_chore(s) != CHORE_NONE)
+        return s->chores_at;
+    return due;
+}
+
+/* The latest configuration with all moves, and one learner at most promoted: one voter comes at a time [thesis 4.1]. */
+static void plan_config(const struct shared *s, struct members *out)
+{
+    bool promoted = false;
+
+    *out = s->directory.latest;
+    for (unsigned i = 0; i < out->count; i++) {
+        struct member *m = &out->list[i];
+        const struct peer *p = peer_of(s, m->id);
+
+        if (has_moved(s, m)) {
+            snprintf(m->client, sizeof m->client, "%s", m->id == s->self ? s->client : p->moved_client);
+            snprintf(m->peer, sizeof m->peer, "%s", m->id == s->self ? s->peer : p->moved_peer);
+        }
+        if (!promoted && deserves_vote(s, m)) {
+            m->role = RAFT_VOTER;
+            promoted = true;
+        }
+    }
+}
+
+static void timer_take(struct shared *s, raft_time now, unsigned which, void *job)
+{
+    struct timer_job *j = job;
+
+    (void)which;
+    raft_tick(s->raft, now);
+    j->chore = s->chores_at <= now ? wanted_chore(s) : CHORE_NONE;
+    if (j->chore != CHORE_CONFIG)
+        return;
+    j->config_index = s->directory.latest_index;
+    plan_config(s, &j->members);
+}
+
+static struct entry *config_entry(const struct members *m)
+{
+    struct bytes encoded;
+    struct entry *e = NULL;
+
+    bytes_init(&encoded, MEMBERS_SIZE_MAX);
+    members_encode(m, &encoded);
+    CHECK(!encoded.overflow);
+    e = entry_new(RAFT_CONFIG, (uint32_t)encoded.size);
+    memcpy(entry_room(e), encoded.data, encoded.size);
+    entry_seal(e);
+    bytes_clear(&encoded);
+    return e;
+}
+
+static void timer_work(void *job)
+{
+    struct timer_job *j = job;
+
+    switch (j->chore) {
+    case CHORE_NONE:
+        break;
+    case CHORE_NOOP:
+        j->entry = entry_new(RAFT_NOOP, 0);
+        entry_seal(j->entry);
+        break;
+    case CHORE_CONFIG:
+        j->entry = config_entry(&j->members);
+        break;
+    }
+}
+
+static bool still_wanted(const struct shared *s, const struct timer_job *j)
+{
+    struct raft_config next;
+
+    if (j->chore == CHORE_NOOP)
+        return raft_wants_noop(s->raft);
+    members_config(&j->members, &next);
+    return j->config_index == s->directory.latest_index && raft_may_change(s->raft, &next) == RAFT_CHANGE_OK;
+}
+
+static void timer_done(struct shared *s, raft_time now, unsigned which, void *job)
+{
+    struct timer_job *j = job;
+    raft_index index = 0;
+
+    (void)which;
+    if (j->chore == CHORE_NONE)
+        return;
+    if (still_wanted(s, j))
+        index = shared_propose(s, now, j->entry, j->chore == CHORE_CONFIG ? &j->members : NULL);
+    if (index == 0)
+        entry_unref(j->entry);
+    else if (j->chore == CHORE_CONFIG)
+        log_info("updating configuration: command=Update index=%llu members=%u", (unsigned long long)index,
+                 j->members.count);
+    j->entry = NULL;
+    s->chores_at = index != 0 ? 0 : now + CHORE_RETRY_MS;
+}
+
+const struct role_ops timer_ops = {
+    .name = "timer",
+    .job_new = timer_job_new,
+    .job_free = timer_job_free,
+    .due = timer_due,
+    .take = timer_take,
+    .work = timer_work,
+    .done = timer_done,
+};
