@@ -123,21 +123,6 @@ static void timer_take(struct shared *s, raft_time now, unsigned which, void *jo
     plan_config(s, &j->members);
 }
 
-static struct entry *config_entry(const struct members *m)
-{
-    struct bytes encoded;
-    struct entry *e = NULL;
-
-    bytes_init(&encoded, MEMBERS_SIZE_MAX);
-    members_encode(m, &encoded);
-    CHECK(!encoded.overflow);
-    e = entry_new(RAFT_CONFIG, (uint32_t)encoded.size);
-    memcpy(entry_room(e), encoded.data, encoded.size);
-    entry_seal(e);
-    bytes_clear(&encoded);
-    return e;
-}
-
 static void timer_work(void *job)
 {
     struct timer_job *j = job;
@@ -150,7 +135,7 @@ static void timer_work(void *job)
         entry_seal(j->entry);
         break;
     case CHORE_CONFIG:
-        j->entry = config_entry(&j->members);
+        j->entry = members_entry(&j->members);
         break;
     }
 }

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/check.h"
 #include "base/codec.h"
 #include "base/err.h"
 
@@ -76,6 +77,21 @@ int members_decode(struct view in, struct members *out)
     if (err == 0)
         *out = m;
     return err;
+}
+
+struct entry *members_entry(const struct members *m)
+{
+    struct bytes encoded;
+    struct entry *e = NULL;
+
+    bytes_init(&encoded, MEMBERS_SIZE_MAX);
+    members_encode(m, &encoded);
+    CHECK(!encoded.overflow);
+    e = entry_new(RAFT_CONFIG, (uint32_t)encoded.size);
+    memcpy(entry_room(e), encoded.data, encoded.size);
+    entry_seal(e);
+    bytes_clear(&encoded);
+    return e;
 }
 
 void members_config(const struct members *m, struct raft_config *out)

@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/text.h"
 #include "raft/raft.h"
+#include "wire/entry.h"
 
 #define MEMBER_NAME_MAX  64                  /* with the NUL; letters, digits, "-", "_" and "." */
 #define MEMBERS_SIZE_MAX 16384               /* of an encoded list */
@@ -34,6 +35,8 @@ bool member_name_valid(const char *name);
 void members_encode(const struct members *m, struct bytes *out);
 /* ERR_MALFORMED: also duplicate ids or names, id 0 or not below 2^53, invalid names or addresses. */
 int members_decode(struct view in, struct members *out);
+/* A sealed entry of type RAFT_CONFIG. */
+struct entry *members_entry(const struct members *m);
 void members_config(const struct members *m, struct raft_config *out);
 
 struct member *members_by_id(struct members *m, raft_id id);         /* NULL: not there */
