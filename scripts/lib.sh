@@ -105,6 +105,10 @@ port_is_taken() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
+is_free() {
+    ! port_is_taken "$1"
+}
+
 is_ready() {
     curl -fs -m 2 -o /dev/null "http://localhost:$1/readyz"
 }

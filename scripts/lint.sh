@@ -2,7 +2,6 @@
 # What machines can judge of style and danger: make lint. Installs nothing; says which tool is missing and goes on.
 #
 #   scripts/lint.sh [format] [tidy] [cppcheck] [shell] [man]     all, or only those named
-# shellcheck disable=SC2317 # the lint_ functions are called by name
 set -eu
 . "$(dirname "$0")/lib.sh"
 cd "$top"

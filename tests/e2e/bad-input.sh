@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Wrong options, wrong directories, and bytes that are neither HTTP nor a peer's: a clear end or a clear error, no crash,
+# and nobody else is disturbed.
+. "$(dirname "$0")/lib.sh"
+begin 6
+
+# refuses STATUS TEXT ARGUMENT...: raftd must end with that status, and stderr must match the text, in few lines.
+refuses() {
+    local expected=$1 text=$2 said code=0
+    shift 2
+    said=$(timeout 20 "$raftd" "$@" 2>&1 >/dev/null </dev/null) || code=$?
+    equals "raftd ${*//$dir/DIR} ends with status $expected" "$expected" $code
+    matches "and says what is wrong" "$text" "$said"
+    check "in a line or two" [ "$(wc -l <<<"$said")" -le 3 ]
+}
+
+# ---- the command line ----
+
+refuses 64 'DATADIR'
+refuses 64 'nonsense' -nonsense "$dir/x"
+refuses 64 'port' -p "$dir/x"
+refuses 64 'port' -p 0x10 "$dir/x"
+refuses 64 'port' -p 65536 "$dir/x"
+refuses 64 'port' -p -1 "$dir/x"
+refuses 64 '.' "$dir/x" "$dir/y"
+refuses 64 'join' -join localhost "$dir/x"
+refuses 64 'join' -join localhost:0 "$dir/x"
+refuses 64 'heartbeat|election' -heartbeat 500 -election-timeout 100 "$dir/x"
+refuses 64 'log-format' -log-format xml "$dir/x"
+refuses 64 'name' -name "$(printf 'n%.0s' $(seq 100))" "$dir/x"
+refuses 64 'max-value-size' -max-value-size many "$dir/x"
+check "none of these made a directory" [ ! -e "$dir/x" ]
+matches "-version" '^raftd [0-9]+\.[0-9]+' "$("$raftd" -version)"
+matches "-help" 'DATADIR' "$("$raftd" -help)"
+matches "--help" 'DATADIR' "$("$raftd" --help)"
+
+# ---- the directory ----
+
+echo text >"$dir/file"
+refuses 1 'file' -p "$(port 1)" "$dir/file"
+mkdir "$dir/other" && echo text >"$dir/other/precious"
+refuses 1 'other' -p "$(port 1)" "$dir/other"
+equals "what is in it stays" text "$(cat "$dir/other/precious")"
+
+start 1 -max-value-size 65536
+eventually "member 1 is ready" 5 ready 1
+refuses 1 "in use|another|locked|belongs|process" -p "$(port 2)" -peer-port "$(peer_port 2)" "$dir/node.1"
+refuses 1 "$(port 1)" -p "$(port 1)" -peer-port "$(peer_port 2)" "$dir/node.2"
+refuses 1 "$(peer_port 1)" -p "$(port 2)" -peer-port "$(peer_port 1)" "$dir/node.2"
+answers PUT 1 /db/foo 201 -d bar
+
+# ---- bytes ----
+
+# send PORT: what comes from stdin, and prints the first line of what comes back (or nothing) within 3 seconds.
+send() {
+    local line=
+    exec 3<>"/dev/tcp/127.0.0.1/$1" || return
+    cat >&3 2>/dev/null
+    IFS= read -r -t 3 line <&3
+    exec 3<&- 3>&-
+    printf '%s\n' "${line%$'\r'}"
+}
+
+# raw STATUS WHAT TEXT: raw HTTP and its status; "closed" stands for a connection that just ends.
+raw() {
+    local answer
+    answer=$(printf '%b' "$3" | send "$(port 1)" | cut -d ' ' -f 2)
+    matches "$2 answers $1" "^($1)\$" "${answer:-closed}"
+}
+
+raw '400|closed' "nonsense" 'nonsense\r\n\r\n'
+raw '400' "two different lengths" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd'
+raw '400' "a length and chunks" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
+raw '400' "a length that is none" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nContent-Length: 5xyz\r\n\r\nabcde'
+raw '400|413' "a negative length" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\nabcde'
+raw '400|413' "a length beyond all bounds" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\nabcde'
+raw '413' "a length that is too long" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\nabcde'
+raw '400|413|501' "a coding that is unknown" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nabcde'
+raw '400' "a chunk size that is none" 'PUT /db/s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc\r\n0\r\n\r\n'
+raw '400|414|431|closed' "a request line of 100 KB" "GET /db/$(printf 'k%.0s' $(seq 100000)) HTTP/1.1\r\nHost: a\r\n\r\n"
+raw '505|400|closed' "HTTP/9.9" 'GET /db/foo HTTP/9.9\r\nHost: a\r\n\r\n'
+answers GET 1 /db/s 404
+
+head -c 4096 /dev/urandom | send "$(port 1)" >/dev/null
+head -c 4096 /dev/urandom | send "$(peer_port 1)" >/dev/null
+printf 'RFD1\1\0\0\0\377\377\377\377' | send "$(peer_port 1)" >/dev/null
+location=$(curl -s -m 5 -o /dev/null -w '%{http_code} %{redirect_url}' "http://localhost:$(peer_port 1)/cluster")
+equals "HTTP at the peer port is shown the way" "307 http://localhost:$(port 1)/cluster" "$location"
+
+# Connections that say nothing, and one that stops in the middle of a body: the others are served.
+idle=()
+for _ in $(seq 20); do
+    exec {fd}<>"/dev/tcp/127.0.0.1/$(peer_port 1)" && idle+=("$fd")
+done
+for _ in $(seq 3); do
+    exec {fd}<>"/dev/tcp/127.0.0.1/$(port 1)" && idle+=("$fd")
+    printf 'PUT /db/half HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf' >&"$fd"
+done
+began=$(now_ms)
+answers GET 1 /db/foo 200
+check "idle connections do not hold up others" [ $(($(now_ms) - began)) -lt $((2000 * slow)) ]
+start 2 -join "localhost:$(port 1)"
+eventually "nor a member that joins" 15 ready 2
+for fd in "${idle[@]}"; do
+    exec {fd}>&-
+done
+answers GET 1 /db/half 404
+
+# ---- members ----
+
+for text in '' '{' '[]' '{"client":5}' '{"client":"nowhere"}' '{"client":"localhost:1"}' "$(printf '[%.0s' $(seq 5000))"; do
+    http POST 1 /cluster/members -L -H 'Content-Type: application/json' --data-binary "$text"
+    matches "POST /cluster/members with '${text:0:30}' is refused" '^(400|409|413|502|503|504)$' "$status"
+done
+http POST 1 /join -L --data-binary '{"name":'
+matches "POST /join with half a body is refused" '^400$' "$status"
+http POST 1 /cluster/leader -L -d nobody
+matches "leadership for nobody is refused" '^(400|404|409)$' "$status"
+answers GET 1 /db/foo 200
+equals "and all is as it was" bar "$body"
+finish
