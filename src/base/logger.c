@@ -23,7 +23,7 @@
 #define CHUNK_SIZE   4096        /* bytes at a time: a pipe that polls writable takes PIPE_BUF without blocking */
 #define STACK_SIZE   (64 * 1024) /* bytes */
 #define POLL_MS      100         /* how often a stuck output is looked at again */
-#define LAST_WORDS   500         /* ms that logger_stop gives a stuck output */
+#define LAST_WORDS   500         /* ms that a stuck output is given when no thread can wait for it any longer */
 
 struct settings {
     enum log_format format;
@@ -283,19 +283,19 @@ static void report_dropped(void)
 
 /* ---- the writing thread ---- */
 
-/* Writes what the output takes now, waiting at most POLL_MS for it. Returns how much of `data` is dealt with: all of it
+/* Writes what the output takes now, waiting at most POLL_MS for it. Returns how much of `lines` is dealt with: all of it
  * where the output is broken, since nobody could be told. */
-static size_t write_some(const char *data, size_t size)
+static size_t write_some(struct view lines)
 {
     struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
     ssize_t written;
 
     if (poll(&output, 1, POLL_MS) <= 0)
         return 0;
-    written = write(STDERR_FILENO, data, size);
+    written = write(STDERR_FILENO, lines.data, lines.size < CHUNK_SIZE ? lines.size : CHUNK_SIZE);
     if (written >= 0)
         return (size_t)written;
-    return errno == EINTR || errno == EAGAIN ? 0 : size;
+    return errno == EINTR || errno == EAGAIN ? 0 : lines.size;
 }
 
 static void *write_lines(void *unused)
@@ -316,7 +316,7 @@ static void *write_lines(void *unused)
         }
         size = ring_peek(chunk);
         pthread_mutex_unlock(&logger.lock);
-        written = write_some(chunk, size);
+        written = write_some(view_of(chunk, size));
         pthread_mutex_lock(&logger.lock);
         ring_drop(written);
     }
@@ -387,17 +387,15 @@ bool logger_enabled(enum log_level level)
     return (int)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-/* Without the thread: at the start and the end of the process, where waiting for a terminal hurts nobody. */
+/* Without the thread, at the start and the end of the process. A stuck output must not keep us from ending. */
 static void write_at_once(struct view line)
 {
-    while (line.size > 0) {
-        ssize_t written = write(STDERR_FILENO, line.data, line.size);
+    uint64_t give_up_at = clock_now_ms() + LAST_WORDS;
 
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return;
-        line = view_of(line.data + written, line.size - (size_t)written);
+    while (line.size > 0 && clock_now_ms() < give_up_at) {
+        size_t written = write_some(line);
+
+        line = view_of(line.data + written, line.size - written);
     }
 }
 

@@ -273,7 +273,7 @@ static int copy_text(char *out, size_t size, const char *start, size_t length)
     return 0;
 }
 
-static int parse_host(const char *start, size_t length, char host[static 256])
+static int parse_host(const char *start, size_t length, struct address *out)
 {
     int err;
 
@@ -282,13 +282,13 @@ static int parse_host(const char *start, size_t length, char host[static 256])
         length = strlen(start);
     }
     if (*start != '[') {
-        err = copy_text(host, 256, start, length);
-        return err != 0 ? err : is_host_name(host) ? 0 : ERR_INVALID;
+        err = copy_text(out->host, sizeof out->host, start, length);
+        return err != 0 ? err : is_host_name(out->host) ? 0 : ERR_INVALID;
     }
     if (length < 3 || start[length - 1] != ']')
         return ERR_INVALID;
-    err = copy_text(host, 256, start + 1, length - 2);
-    return err != 0 ? err : is_ipv6(host) ? 0 : ERR_INVALID;
+    err = copy_text(out->host, sizeof out->host, start + 1, length - 2);
+    return err != 0 ? err : is_ipv6(out->host) ? 0 : ERR_INVALID;
 }
 
 int address_parse(const char *text, struct address *out)
@@ -313,7 +313,7 @@ int address_parse(const char *text, struct address *out)
         return ERR_INVALID;
     if (text_u64(port, UINT16_MAX, &number) != 0 || number == 0)
         return ERR_INVALID;
-    err = parse_host(text, (size_t)(colon - text), found.host);
+    err = parse_host(text, (size_t)(colon - text), &found);
     if (err != 0)
         return err;
     found.port = (uint16_t)number;

@@ -14,7 +14,7 @@ int text_u64(const char *text, uint64_t max, uint64_t *out);
 int text_size(const char *text, uint64_t max, uint64_t *out);
 
 /* Percent-decodes once, strictly: a "%" without two hex digits is ERR_MALFORMED; more than `size` bytes ERR_TOO_LONG.
- * Every byte may result, NUL too. "+" stays "+". */
+ * Every byte may result, NUL too. "+" stays "+". A failure leaves *length alone, and some bytes in `out`. */
 int text_percent_decode(struct view in, uint8_t *out, size_t size, size_t *length);
 /* Encodes all but RFC 3986 unreserved characters and "/"; upper-case hex. */
 void text_percent_encode(struct bytes *out, struct view in);
