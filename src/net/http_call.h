@@ -11,9 +11,11 @@
 
 #define HTTP_CALL_BODY_MAX 65536
 
-/* `method` of `path` at `to` with a JSON body (may be empty). 0: an answer came: *status and the body in *body (reset
- * first); *to is where it came from in the end. ERR_UNREACHABLE, ERR_RESOLVE, ERR_TIMEOUT, ERR_CLOSED, ERR_MALFORMED
- * (what answers is no HTTP server); *why says which address and what. */
+/* `method` of `path` at `to` with a JSON body (may be empty), asking for JSON. 0: an answer came: *status and
+ * the body in *body (reset first; its limit at least HTTP_CALL_BODY_MAX); *to is where it came from in the end.
+ * ERR_UNREACHABLE (also: redirected in a circle), ERR_RESOLVE, ERR_TIMEOUT, ERR_CLOSED, ERR_NO_RESOURCES, ERR_TOO_LONG
+ * (our request), ERR_INVALID (the path), ERR_MALFORMED (what answers is no HTTP server, or says too much); *why says which
+ * address and what. timeout_ms is for all of it, redirections included. */
 int http_call(const char *method, struct address *to, const char *path, struct view request, int timeout_ms,
               int *status, struct bytes *body, struct why *why);
 

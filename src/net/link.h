@@ -14,7 +14,7 @@
 
 struct link;
 
-struct link *link_new(void);
+struct link *link_new(void);     /* ends the process when no descriptor is left: make links at start */
 void link_free(struct link *l);  /* closes; NULL is fine */
 void link_close(struct link *l); /* it may be opened again; harmless if it is not open */
 bool link_is_open(const struct link *l);
@@ -22,12 +22,13 @@ bool link_is_open(const struct link *l);
 /* The sender's side: connects, sends the hello, awaits the welcome. ERR_REFUSED fills *refusal. Closed on any error. */
 int link_open(struct link *l, const struct address *to, const struct hello *hello, int timeout_ms,
               struct refusal *refusal);
-/* Sends one frame, its payload in parts (at most LINK_PARTS_MAX, which it may change). First looks whether the other
+/* Sends one frame, its payload in parts (at most LINK_PARTS_MAX, FRAME_PAYLOAD_MAX bytes together). First looks whether the other
  * side has refused us meanwhile: ERR_REFUSED and *refusal. Any error closes the link. */
 #define LINK_PARTS_MAX 600
 int link_send(struct link *l, enum frame_type type, struct iovec *parts, int count, int timeout_ms,
               struct refusal *refusal);
-/* Whether the other side closed the connection or refused us since: at once. Closes the link then. */
+/* Whether the other side closed the connection (then refusal->reason is 0) or refused us since: at once. Closes the link
+ * then. */
 bool link_is_dead(struct link *l, struct refusal *refusal);
 
 /* The receiver's side: takes over an accepted descriptor and reads the hello. Who speaks HTTP instead (a -join that named the
