@@ -1,0 +1,424 @@
+/* The file "raftd" is lines of key=value, the first one "format=N", the last one "checksum=" and 16 hex digits over all bytes
+ * before it. Besides the identity it may say "wipe=1": the log and the map are to be removed, which the next open finishes. */
+#include "store/datadir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/checksum.h"
+#include "base/text.h"
+#include "store/env.h"
+
+#define IDENTITY_FILE  "raftd"
+#define IDENTITY_FRESH "raftd.new"
+#define LOCK_FILE      "lock"
+#define FILE_MAX       4096u
+
+struct datadir {
+    char path[PATH_MAX];
+    char log_path[PATH_MAX], kv_path[PATH_MAX];
+    char identity_path[PATH_MAX], fresh_path[PATH_MAX], lock_path[PATH_MAX];
+    int lock;
+    struct identity identity;
+    bool wipe; /* the log and the map are to be removed */
+};
+
+static int fail(struct why *why, const char *what, const char *path)
+{
+    int error = errno;
+
+    return why_set(why, err_from_errno(error), "cannot %s %s: %s", what, path, strerror(error));
+}
+
+/* ---- the directory ---- */
+
+static int set_paths(struct datadir *d, const char *path)
+{
+    int err = 0;
+
+    if (strlen(path) >= sizeof d->path)
+        return ERR_TOO_LONG;
+    strcpy(d->path, path);
+    if (err == 0)
+        err = path_join(d->log_path, sizeof d->log_path, path, "log");
+    if (err == 0)
+        err = path_join(d->kv_path, sizeof d->kv_path, path, "kv");
+    if (err == 0)
+        err = path_join(d->identity_path, sizeof d->identity_path, path, IDENTITY_FILE);
+    if (err == 0)
+        err = path_join(d->fresh_path, sizeof d->fresh_path, path, IDENTITY_FRESH);
+    if (err == 0)
+        err = path_join(d->lock_path, sizeof d->lock_path, path, LOCK_FILE);
+    return err;
+}
+
+static int make_one(const char *path, struct why *why)
+{
+    int err;
+
+    if (mkdir(path, 0700) != 0) {
+        if (errno == EEXIST)
+            return 0;
+        return fail(why, "make", path);
+    }
+    err = dir_sync_parent(path);
+    return err == 0 ? 0 : why_set(why, err, "cannot sync the directory of %s: %s", path, err_text(err));
+}
+
+static int make_with_parents(const char *path, struct why *why)
+{
+    char part[PATH_MAX];
+    struct stat st;
+    size_t size = strlen(path);
+
+    if (stat(path, &st) == 0) {
+        if (S_ISDIR(st.st_mode))
+            return 0;
+        return why_set(why, ERR_EXISTS, "%s is a file, not a directory", path);
+    }
+    memcpy(part, path, size + 1);
+    for (size_t i = 1; i <= size; i++) {
+        int err;
+
+        if (part[i] != '/' && part[i] != '\0')
+            continue;
+        part[i] = '\0';
+        err = make_one(part, why);
+        if (err != 0)
+            return err;
+        part[i] = path[i];
+    }
+    return 0;
+}
+
+/* What may lie in a directory that no raftd has finished making. "log" and "kv" are not among it: they come after the
+ * identity, and where they lie without it somebody has lost it. */
+static bool may_be_there(const char *name)
+{
+    static const char *const names[] = {".", "..", LOCK_FILE, IDENTITY_FRESH, "lost+found"};
+
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int check_foreign(const struct datadir *d, struct why *why)
+{
+    const struct dirent *entry;
+    struct stat st;
+    DIR *dir;
+    int err = 0;
+
+    if (stat(d->identity_path, &st) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return fail(why, "look at", d->identity_path);
+    dir = opendir(d->path);
+    if (dir == NULL)
+        return fail(why, "read", d->path);
+    while (err == 0 && (entry = readdir(dir)) != NULL) {
+        if (!may_be_there(entry->d_name))
+            err = why_set(why, ERR_FORMAT,
+                          "%s is not a data directory of raftd: it holds \"%.60s\" but no file \"" IDENTITY_FILE
+                          "\"; name a new "
+                          "or an empty directory",
+                          d->path, entry->d_name);
+    }
+    closedir(dir);
+    return err;
+}
+
+/* ---- the lock ---- */
+
+static int why_locked(const struct datadir *d, struct why *why)
+{
+    char owner[200];
+    ssize_t size = pread(d->lock, owner, sizeof owner - 1, 0);
+
+    owner[size > 0 ? size : 0] = '\0';
+    owner[strcspn(owner, "\n")] = '\0';
+    if (owner[0] == '\0')
+        return why_set(why, ERR_LOCKED, "%s is in use by another process", d->path);
+    return why_set(why, ERR_LOCKED, "%s is in use by another process: %s", d->path, owner);
+}
+
+/* For people only: a disk too full for this line is no reason to refuse. */
+static void note_owner(int lock, const char *owner)
+{
+    char line[200];
+    int size = snprintf(line, sizeof line, "raftd with process id %ld, serving %s\n", (long)getpid(), owner);
+
+    if (size >= (int)sizeof line)
+        size = (int)sizeof line - 1;
+    if (ftruncate(lock, 0) != 0 || pwrite(lock, line, (size_t)size, 0) != size)
+        return;
+}
+
+static int take_lock(struct datadir *d, const char *owner, struct why *why)
+{
+    d->lock = open(d->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (d->lock < 0)
+        return fail(why, "open", d->lock_path);
+    if (flock(d->lock, LOCK_EX | LOCK_NB) != 0)
+        return errno == EWOULDBLOCK ? why_locked(d, why) : fail(why, "lock", d->lock_path);
+    note_owner(d->lock, owner);
+    return 0;
+}
+
+/* ---- the identity ---- */
+
+static void format_identity(const struct identity *i, bool wipe, struct bytes *out)
+{
+    bytes_printf(out, "format=%d\n", DATADIR_FORMAT);
+    bytes_printf(out, "cluster=%" PRIu64 "\n", i->cluster);
+    bytes_printf(out, "id=%" PRIu64 "\n", i->id);
+    bytes_printf(out, "name=%s\n", i->name);
+    bytes_printf(out, "joined=%" PRIu64 "\n", i->joined);
+    bytes_printf(out, "removed=%d\n", i->removed ? 1 : 0);
+    bytes_printf(out, "wipe=%d\n", wipe ? 1 : 0);
+    bytes_printf(out, "checksum=%016" PRIx64 "\n", checksum(out->data, out->size, 0));
+    CHECK(!out->overflow);
+}
+
+/* The value of line `key` at *text, NUL-terminated in place; moves *text behind it. NULL: another key, or no line. */
+static char *take_line(char **text, const char *key)
+{
+    size_t size = strlen(key);
+    char *end = strchr(*text, '\n');
+    char *value;
+
+    if (end == NULL || strncmp(*text, key, size) != 0 || (*text)[size] != '=')
+        return NULL;
+    *end = '\0';
+    value = *text + size + 1;
+    *text = end + 1;
+    return value;
+}
+
+static bool take_number(char **text, const char *key, uint64_t max, uint64_t *out)
+{
+    const char *value = take_line(text, key);
+
+    return value != NULL && text_u64(value, max, out) == 0;
+}
+
+static bool checksum_is_right(const char *text, size_t size)
+{
+    static const char key[] = "checksum=";
+    const size_t line = sizeof key - 1 + 16 + 1;
+    char expected[32];
+
+    if (size < line)
+        return false;
+    snprintf(expected, sizeof expected, "%s%016" PRIx64 "\n", key, checksum(text, size - line, 0));
+    return memcmp(text + size - line, expected, line) == 0;
+}
+
+static bool parse_fields(struct datadir *d, char *at)
+{
+    struct identity *i = &d->identity;
+    uint64_t removed = 0, wipe = 0;
+    const char *name;
+
+    if (!take_number(&at, "cluster", UINT64_MAX, &i->cluster) || !take_number(&at, "id", UINT64_MAX, &i->id))
+        return false;
+    name = take_line(&at, "name");
+    if (name == NULL || (name[0] != '\0' && !member_name_valid(name)))
+        return false;
+    strcpy(i->name, name); /* a valid name is short enough */
+    if (!take_number(&at, "joined", UINT64_MAX, &i->joined) || !take_number(&at, "removed", 1, &removed) ||
+        !take_number(&at, "wipe", 1, &wipe))
+        return false;
+    i->removed = removed == 1;
+    d->wipe = wipe == 1;
+    return true;
+}
+
+/* The number of the format comes first: a newer one may look different from there on. */
+static int parse_identity(struct datadir *d, char *text, size_t size, struct why *why)
+{
+    char *at = text;
+    uint64_t format;
+    bool whole = checksum_is_right(text, size);
+
+    if (!take_number(&at, "format", UINT64_MAX, &format))
+        return why_set(why, ERR_CORRUPT, "%s is damaged: it does not begin with its format", d->identity_path);
+    if (format != DATADIR_FORMAT)
+        return why_set(why, ERR_FORMAT, "%s has format %" PRIu64 ", but this version of raftd knows only format %d",
+                       d->path, format, DATADIR_FORMAT);
+    if (!whole || !parse_fields(d, at))
+        return why_set(why, ERR_CORRUPT, "%s is damaged: its checksum or a line is wrong", d->identity_path);
+    return 0;
+}
+
+static int read_identity(struct datadir *d, struct why *why)
+{
+    char text[FILE_MAX];
+    ssize_t size;
+    int fd = open(d->identity_path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return errno == ENOENT ? ERR_NOT_FOUND : fail(why, "open", d->identity_path);
+    size = read(fd, text, sizeof text - 1);
+    if (size < 0) {
+        int err = fail(why, "read", d->identity_path);
+
+        close(fd);
+        return err;
+    }
+    close(fd);
+    text[size] = '\0';
+    return parse_identity(d, text, (size_t)size, why);
+}
+
+static int write_file(const char *path, const struct bytes *content, struct why *why)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int err = 0;
+    ssize_t written;
+
+    if (fd < 0)
+        return fail(why, "make", path);
+    written = write(fd, content->data, content->size);
+    if (written < 0)
+        err = fail(why, "write", path);
+    else if ((size_t)written != content->size)
+        err = why_set(why, ERR_NO_SPACE, "cannot write %s: the disk is full", path);
+    else if (fsync(fd) != 0)
+        err = fail(why, "sync", path);
+    if (close(fd) != 0 && err == 0)
+        err = fail(why, "close", path);
+    return err;
+}
+
+static int save(struct datadir *d, const struct identity *identity, bool wipe, struct why *why)
+{
+    struct bytes content;
+    int err;
+
+    CHECK(identity->name[0] == '\0' || member_name_valid(identity->name)); /* so it is one line */
+    bytes_init(&content, FILE_MAX - 1);
+    format_identity(identity, wipe, &content);
+    err = write_file(d->fresh_path, &content, why);
+    bytes_clear(&content);
+    if (err == 0 && rename(d->fresh_path, d->identity_path) != 0)
+        err = fail(why, "rename", d->fresh_path);
+    if (err != 0) {
+        unlink(d->fresh_path);
+        return err;
+    }
+    err = dir_sync(d->path);
+    if (err != 0)
+        return why_set(why, err, "cannot sync %s: %s", d->path, err_text(err));
+    d->identity = *identity;
+    d->wipe = wipe;
+    return 0;
+}
+
+/* Removes what "wipe=1" promises to remove, then takes the promise back. */
+static int finish_wipe(struct datadir *d, struct why *why)
+{
+    const char *const paths[] = {d->log_path, d->kv_path};
+
+    for (unsigned i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        int err = env_remove(paths[i]);
+
+        if (err != 0)
+            return why_set(why, err, "cannot remove %s: %s", paths[i], err_text(err));
+    }
+    return save(d, &d->identity, false, why);
+}
+
+static int load_or_make(struct datadir *d, struct why *why)
+{
+    static const struct identity nobody;
+    int err = read_identity(d, why);
+
+    if (err == ERR_NOT_FOUND)
+        return save(d, &nobody, false, why);
+    if (err == 0 && d->wipe)
+        err = finish_wipe(d, why);
+    return err;
+}
+
+/* ---- public ---- */
+
+int datadir_open(const char *path, const char *owner, struct datadir **out, struct why *why)
+{
+    struct datadir *d = xcalloc(1, sizeof *d);
+    int err = set_paths(d, path);
+
+    d->lock = -1;
+    if (err != 0) {
+        why_set(why, err, "the name of the data directory is too long");
+        goto out;
+    }
+    err = make_with_parents(path, why);
+    if (err != 0)
+        goto out;
+    err = check_foreign(d, why); /* before the lock: we leave no file in somebody else's directory */
+    if (err != 0)
+        goto out;
+    err = take_lock(d, owner, why);
+    if (err != 0)
+        goto out;
+    err = load_or_make(d, why);
+    if (err != 0)
+        goto out;
+    *out = d;
+    d = NULL;
+out:
+    datadir_close(d);
+    return err;
+}
+
+void datadir_close(struct datadir *d)
+{
+    if (d == NULL)
+        return;
+    if (d->lock >= 0)
+        close(d->lock);
+    free(d);
+}
+
+const struct identity *datadir_identity(const struct datadir *d)
+{
+    return &d->identity;
+}
+
+const char *datadir_log_path(const struct datadir *d)
+{
+    return d->log_path;
+}
+
+const char *datadir_kv_path(const struct datadir *d)
+{
+    return d->kv_path;
+}
+
+int datadir_save(struct datadir *d, const struct identity *identity, struct why *why)
+{
+    return save(d, identity, false, why);
+}
+
+int datadir_wipe(struct datadir *d, const struct identity *fresh, struct why *why)
+{
+    int err;
+
+    CHECK(fresh->cluster == 0); /* what has no log and no map is in no cluster */
+    err = save(d, fresh, true, why);
+    return err == 0 ? finish_wipe(d, why) : err;
+}

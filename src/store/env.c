@@ -1,0 +1,595 @@
+#include "store/env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/checksum.h"
+#include "base/codec.h"
+#include "base/text.h"
+
+#define META_DBI         1u           /* the unnamed database: what mdb_dbi_open gives for no name */
+#define FREE_DBI         0u           /* LMDB's list of free pages, readable through mdb_stat */
+#define SPARE_SLOTS      8u           /* reader slots for mdb_stat and the like beside us */
+#define DISK_FULL_BYTES  (64u << 10)  /* less than this free: a short write was a full disk */
+#define DISK_START_BYTES (256u << 10) /* LMDB's lock file is mapped: without room for it we would die of SIGBUS */
+#define CHECKSUM_SIZE    8u
+#define KIND_SIZE        8u
+#define FORMAT_NAME      "format"
+
+struct env {
+    MDB_env *mdb;
+    char *path;
+    MDB_dbi tables[ENV_TABLES_MAX];
+    uint64_t page_size, map_pages;
+    atomic_bool failed; /* a write ended in ERR_IO or ERR_CORRUPT */
+
+    pthread_mutex_t lock; /* a leaf: guards the pool below */
+    struct env_reader *idle;
+    unsigned open;
+    unsigned count;
+    struct env_reader *readers;
+};
+
+/* ---- errors ---- */
+
+static bool disk_is_full(const char *path)
+{
+    struct statvfs fs;
+
+    return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_FULL_BYTES;
+}
+
+static int error_of(const char *path, int rc)
+{
+    switch (rc) {
+    case 0:
+        return 0;
+    case MDB_NOTFOUND:
+        return ERR_NOT_FOUND;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return ERR_NO_SPACE;
+    case EIO: /* also what LMDB makes of a short write */
+        return disk_is_full(path) ? ERR_NO_SPACE : ERR_IO;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case MDB_BAD_DBI:
+    case MDB_INCOMPATIBLE:
+        return ERR_CORRUPT;
+    case MDB_VERSION_MISMATCH:
+        return ERR_FORMAT;
+    case MDB_READERS_FULL:
+    case MDB_TXN_FULL:
+    case MDB_DBS_FULL:
+    case ENOMEM:
+        return ERR_NO_RESOURCES;
+    default: /* MDB_PANIC among them */
+        return rc > 0 ? err_from_errno(rc) : ERR_IO;
+    }
+}
+
+int env_error(struct env *e, int rc)
+{
+    return error_of(e->path, rc);
+}
+
+static int why_open(struct why *why, const char *path, uint64_t map_size, int rc)
+{
+    int err = error_of(path, rc);
+
+    if (rc == ENOMEM)
+        return why_set(why, err, "cannot reserve %" PRIu64 " MiB of address space for %s: raise \"ulimit -v\"",
+                       map_size >> 20, path);
+    if (err == ERR_CORRUPT)
+        return why_set(why, err, "%s is damaged: %s", path, mdb_strerror(rc));
+    if (err == ERR_FORMAT)
+        return why_set(why, err, "%s was written by another version of LMDB: %s", path, mdb_strerror(rc));
+    return why_set(why, err, "cannot open %s: %s", path, mdb_strerror(rc));
+}
+
+/* ---- directories ---- */
+
+int dir_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = 0;
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    /* EINVAL: a file system that cannot sync directories; there is nothing more to be had there. */
+    if (fsync(fd) != 0 && errno != EINVAL)
+        err = ERR_IO;
+    close(fd);
+    return err;
+}
+
+int dir_sync_parent(const char *path)
+{
+    char parent[PATH_MAX];
+    size_t size = strlen(path);
+
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    while (size > 0 && path[size - 1] != '/')
+        size--;
+    if (size == 0)
+        return dir_sync(".");
+    if (size >= sizeof parent)
+        return ERR_TOO_LONG;
+    memcpy(parent, path, size);
+    parent[size] = '\0';
+    return dir_sync(parent);
+}
+
+int env_remove(const char *path)
+{
+    static const char *const files[] = {"data.mdb", "lock.mdb"};
+    char file[PATH_MAX];
+
+    for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {
+        int err = path_join(file, sizeof file, path, files[i]);
+
+        if (err != 0)
+            return err;
+        if (unlink(file) != 0 && errno != ENOENT)
+            return err_from_errno(errno);
+    }
+    if (rmdir(path) != 0 && errno != ENOENT)
+        return err_from_errno(errno);
+    return 0;
+}
+
+/* ---- making and opening ---- */
+
+static int mdb_start(const char *path, const struct env_options *o, MDB_env **out)
+{
+    MDB_env *mdb = NULL;
+    int rc = mdb_env_create(&mdb);
+
+    if (rc != 0)
+        return rc;
+    rc = mdb_env_set_mapsize(mdb, (size_t)o->map_size);
+    if (rc == 0)
+        rc = mdb_env_set_maxreaders(mdb, o->readers + SPARE_SLOTS);
+    if (rc == 0)
+        rc = mdb_env_set_maxdbs(mdb, ENV_TABLES_MAX);
+    if (rc == 0)
+        rc = mdb_env_open(mdb, path, o->flags | MDB_NOTLS, 0600);
+    if (rc == 0) {
+        *out = mdb;
+        mdb = NULL;
+    }
+    mdb_env_close(mdb);
+    return rc;
+}
+
+static int put_meta(MDB_txn *txn, const char *name, struct view value)
+{
+    MDB_val key = {.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};
+    MDB_val data = {.mv_size = CHECKSUM_SIZE + value.size, .mv_data = NULL};
+    int rc = mdb_put(txn, META_DBI, &key, &data, MDB_RESERVE);
+
+    if (rc != 0)
+        return rc;
+    codec_put_u64(data.mv_data, checksum(value.data, value.size, 0));
+    if (value.size > 0)
+        memcpy((uint8_t *)data.mv_data + CHECKSUM_SIZE, value.data, value.size);
+    return 0;
+}
+
+static int get_meta(MDB_txn *txn, const char *name, struct view *out)
+{
+    MDB_val key = {.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};
+    MDB_val data;
+    int rc = mdb_get(txn, META_DBI, &key, &data);
+    struct view value;
+
+    if (rc != 0)
+        return rc;
+    if (data.mv_size < CHECKSUM_SIZE)
+        return MDB_CORRUPTED;
+    value = view_of((const uint8_t *)data.mv_data + CHECKSUM_SIZE, data.mv_size - CHECKSUM_SIZE);
+    if (codec_get_u64(data.mv_data) != checksum(value.data, value.size, 0))
+        return MDB_CORRUPTED;
+    *out = value;
+    return 0;
+}
+
+static int write_tables(MDB_env *mdb, const struct env_options *o)
+{
+    uint8_t format[KIND_SIZE + sizeof(uint64_t)];
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    int rc = mdb_txn_begin(mdb, NULL, 0, &txn);
+
+    if (rc != 0)
+        return rc;
+    rc = mdb_dbi_open(txn, NULL, 0, &dbi);
+    for (unsigned i = 0; rc == 0 && i < o->table_count; i++)
+        rc = mdb_dbi_open(txn, o->tables[i].name, o->tables[i].flags | MDB_CREATE, &dbi);
+    CHECK(strlen(o->kind) == KIND_SIZE);
+    memcpy(format, o->kind, KIND_SIZE);
+    codec_put_u64(format + KIND_SIZE, o->format);
+    if (rc == 0)
+        rc = put_meta(txn, FORMAT_NAME, view_of(format, sizeof format));
+    if (rc == 0)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return rc;
+}
+
+/* Makes the environment beside its place and moves it there when it is whole and durable. */
+static int make(const char *path, const struct env_options *options, struct why *why)
+{
+    struct env_options o = *options;
+    char fresh[PATH_MAX];
+    MDB_env *mdb;
+    int rc, err;
+
+    if (snprintf(fresh, sizeof fresh, "%s.new", path) >= (int)sizeof fresh)
+        return why_set(why, ERR_TOO_LONG, "%s: the name is too long", path);
+    err = env_remove(fresh); /* of a start that was cut off */
+    if (err != 0)
+        return why_set(why, err, "cannot remove %s: %s", fresh, err_text(err));
+    if (mkdir(fresh, 0700) != 0)
+        return why_set(why, err_from_errno(errno), "cannot make %s: %s", fresh, strerror(errno));
+    o.flags = 0; /* fully synced */
+    rc = mdb_start(fresh, &o, &mdb);
+    if (rc != 0)
+        return why_open(why, fresh, o.map_size, rc);
+    rc = write_tables(mdb, &o);
+    mdb_env_close(mdb);
+    if (rc != 0)
+        return why_open(why, fresh, o.map_size, rc);
+    err = dir_sync(fresh);
+    if (err == 0 && rename(fresh, path) != 0)
+        err = err_from_errno(errno);
+    if (err == 0)
+        err = dir_sync_parent(path);
+    return err == 0 ? 0 : why_set(why, err, "cannot make %s: %s", path, err_text(err));
+}
+
+static int make_if_missing(const char *path, const struct env_options *o, struct why *why)
+{
+    char file[PATH_MAX];
+    struct stat st;
+
+    if (path_join(file, sizeof file, path, "data.mdb") != 0)
+        return why_set(why, ERR_TOO_LONG, "%s: the name is too long", path);
+    if (stat(file, &st) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return why_set(why, err_from_errno(errno), "cannot open %s: %s", file, strerror(errno));
+    return make(path, o, why);
+}
+
+static int check_format(struct env *e, MDB_txn *txn, const struct env_options *o, struct why *why)
+{
+    struct view value;
+    int rc = get_meta(txn, FORMAT_NAME, &value);
+    uint64_t format;
+
+    if (rc == MDB_NOTFOUND || (rc == 0 && (value.size < KIND_SIZE || memcmp(value.data, o->kind, KIND_SIZE) != 0)))
+        return why_set(why, ERR_FORMAT, "%s is not a %s of raftd", e->path, o->kind);
+    if (rc != 0 || value.size != KIND_SIZE + sizeof format)
+        return why_set(why, ERR_CORRUPT, "%s is damaged: its format record does not add up", e->path);
+    format = codec_get_u64(value.data + KIND_SIZE);
+    if (format != o->format)
+        return why_set(why, ERR_FORMAT,
+                       "%s has format %" PRIu64 ", but this version of raftd knows only format %" PRIu64, e->path,
+                       format, o->format);
+    return 0;
+}
+
+static int open_tables(struct env *e, const struct env_options *o, struct why *why)
+{
+    MDB_txn *txn;
+    MDB_dbi meta;
+    int err = 0;
+    int rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+
+    if (rc != 0)
+        return why_open(why, e->path, o->map_size, rc);
+    rc = mdb_dbi_open(txn, NULL, 0, &meta);
+    if (rc == 0) {
+        CHECK(meta == META_DBI);
+        err = check_format(e, txn, o, why);
+    }
+    for (unsigned i = 0; rc == 0 && err == 0 && i < o->table_count; i++)
+        rc = mdb_dbi_open(txn, o->tables[i].name, o->tables[i].flags, &e->tables[i]);
+    if (rc != 0 || err != 0)
+        mdb_txn_abort(txn);
+    else
+        rc = mdb_txn_commit(txn); /* a table's handle lives on only if its transaction commits */
+    if (rc == MDB_NOTFOUND)
+        rc = MDB_CORRUPTED; /* a table is missing */
+    return rc != 0 ? why_open(why, e->path, o->map_size, rc) : err;
+}
+
+static int check_disk(const char *path, struct why *why)
+{
+    struct statvfs fs;
+
+    if (statvfs(path, &fs) != 0)
+        return why_set(why, err_from_errno(errno), "cannot look at %s: %s", path, strerror(errno));
+    if ((uint64_t)fs.f_bavail * fs.f_frsize < DISK_START_BYTES)
+        return why_set(why, ERR_NO_SPACE, "the disk of %s is full: raftd needs at least %u KiB free to start", path,
+                       DISK_START_BYTES >> 10);
+    return 0;
+}
+
+static uint64_t round_up(uint64_t size, uint64_t unit)
+{
+    return (size + unit - 1) / unit * unit;
+}
+
+static struct env *env_new(const char *path, const struct env_options *o)
+{
+    struct env *e = xcalloc(1, sizeof *e);
+
+    e->path = xstrdup(path);
+    e->count = o->readers;
+    e->readers = xcalloc(o->readers, sizeof *e->readers);
+    for (unsigned i = o->readers; i-- > 0;) {
+        e->readers[i].id = i;
+        e->readers[i].next = e->idle;
+        e->idle = &e->readers[i];
+    }
+    CHECK(pthread_mutex_init(&e->lock, NULL) == 0);
+    return e;
+}
+
+int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why)
+{
+    struct env_options o = *options;
+    struct env *e = env_new(path, &o);
+    MDB_envinfo info;
+    MDB_stat st;
+    int dead, rc, err;
+
+    CHECK(o.table_count >= 1 && o.table_count <= ENV_TABLES_MAX);
+    o.map_size = round_up(o.map_size, (uint64_t)sysconf(_SC_PAGESIZE));
+    err = make_if_missing(path, &o, why);
+    if (err == 0)
+        err = check_disk(path, why);
+    if (err != 0)
+        goto out;
+    rc = mdb_start(path, &o, &e->mdb);
+    if (rc != 0) {
+        err = why_open(why, path, o.map_size, rc);
+        goto out;
+    }
+    mdb_reader_check(e->mdb, &dead); /* slots of processes that were killed keep old pages from being reused */
+    err = open_tables(e, &o, why);
+    if (err != 0)
+        goto out;
+    mdb_env_stat(e->mdb, &st);
+    mdb_env_info(e->mdb, &info);
+    e->page_size = st.ms_psize;
+    e->map_pages = info.me_mapsize / st.ms_psize;
+    *out = e;
+    e = NULL;
+out:
+    env_close(e);
+    return err;
+}
+
+void env_close(struct env *e)
+{
+    if (e == NULL)
+        return;
+    CHECK(e->open == 0);
+    for (unsigned i = 0; i < e->count; i++) {
+        if (e->readers[i].cursor != NULL)
+            mdb_cursor_close(e->readers[i].cursor);
+        if (e->readers[i].txn != NULL)
+            mdb_txn_abort(e->readers[i].txn);
+    }
+    mdb_env_close(e->mdb); /* NULL is fine */
+    pthread_mutex_destroy(&e->lock);
+    free(e->readers);
+    free(e->path);
+    free(e);
+}
+
+MDB_dbi env_table(const struct env *e, unsigned which)
+{
+    return e->tables[which];
+}
+
+/* ---- writing ---- */
+
+static int write_failed(struct env *e, int err)
+{
+    if (err == ERR_IO || err == ERR_CORRUPT)
+        atomic_store(&e->failed, true);
+    return err;
+}
+
+int env_write_begin(struct env *e, MDB_txn **out)
+{
+    int rc;
+
+    if (atomic_load(&e->failed))
+        return ERR_IO;
+    rc = mdb_txn_begin(e->mdb, NULL, 0, out);
+    return rc == 0 ? 0 : write_failed(e, env_error(e, rc));
+}
+
+/* After a commit that failed for want of room the environment is usable, unless it was the meta page that could not be
+ * written: then LMDB refuses every transaction from now on. */
+static bool poisoned(struct env *e)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+
+    if (rc == 0)
+        mdb_txn_abort(txn);
+    return rc == MDB_PANIC;
+}
+
+int env_write_commit(struct env *e, MDB_txn *txn)
+{
+    int rc = mdb_txn_commit(txn);
+    int err = env_error(e, rc);
+
+    if (err == ERR_NO_SPACE && poisoned(e))
+        err = ERR_IO;
+    return err == 0 ? 0 : write_failed(e, err);
+}
+
+int env_write_abort(struct env *e, MDB_txn *txn, int err)
+{
+    mdb_txn_abort(txn);
+    return write_failed(e, err);
+}
+
+/* ---- reading ---- */
+
+static struct env_reader *pool_take(struct env *e)
+{
+    struct env_reader *r;
+
+    pthread_mutex_lock(&e->lock);
+    r = e->idle;
+    if (r != NULL) {
+        e->idle = r->next;
+        e->open++;
+    }
+    pthread_mutex_unlock(&e->lock);
+    return r;
+}
+
+static void pool_give(struct env *e, struct env_reader *r)
+{
+    pthread_mutex_lock(&e->lock);
+    r->next = e->idle; /* the one used last is used next: its memory is warm, and few are ever made */
+    e->idle = r;
+    e->open--;
+    pthread_mutex_unlock(&e->lock);
+}
+
+int env_read_begin(struct env *e, struct env_reader **out)
+{
+    struct env_reader *r = pool_take(e);
+    int rc;
+
+    if (r == NULL)
+        return ERR_NO_RESOURCES;
+    if (r->txn == NULL)
+        rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &r->txn);
+    else
+        rc = mdb_txn_renew(r->txn);
+    if (rc != 0) {
+        pool_give(e, r);
+        return env_error(e, rc);
+    }
+    *out = r;
+    return 0;
+}
+
+void env_read_end(struct env *e, struct env_reader *r)
+{
+    if (r == NULL)
+        return;
+    mdb_txn_reset(r->txn);
+    pool_give(e, r);
+}
+
+int env_reader_cursor(struct env *e, struct env_reader *r, MDB_cursor **out)
+{
+    int rc;
+
+    if (r->cursor == NULL)
+        rc = mdb_cursor_open(r->txn, e->tables[0], &r->cursor);
+    else
+        rc = mdb_cursor_renew(r->txn, r->cursor);
+    if (rc != 0)
+        return env_error(e, rc);
+    *out = r->cursor;
+    return 0;
+}
+
+unsigned env_readers_open(struct env *e)
+{
+    unsigned open;
+
+    pthread_mutex_lock(&e->lock);
+    open = e->open;
+    pthread_mutex_unlock(&e->lock);
+    return open;
+}
+
+int env_meta_get(struct env *e, MDB_txn *txn, const char *name, struct view *out)
+{
+    return env_error(e, get_meta(txn, name, out));
+}
+
+int env_meta_put(struct env *e, MDB_txn *txn, const char *name, struct view value)
+{
+    return env_error(e, put_meta(txn, name, value));
+}
+
+/* ---- sizes ---- */
+
+static uint64_t pages_of(MDB_txn *txn, MDB_dbi dbi)
+{
+    MDB_stat st;
+
+    if (mdb_stat(txn, dbi, &st) != 0)
+        return 0;
+    return st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+}
+
+uint64_t env_used_pages(struct env *e, MDB_txn *txn)
+{
+    uint64_t pages = 2 + pages_of(txn, FREE_DBI) + pages_of(txn, META_DBI); /* 2 meta pages */
+
+    for (unsigned i = 0; i < ENV_TABLES_MAX; i++) {
+        if (e->tables[i] != 0)
+            pages += pages_of(txn, e->tables[i]);
+    }
+    return pages;
+}
+
+uint64_t env_map_pages(const struct env *e)
+{
+    return e->map_pages;
+}
+
+uint64_t env_page_size(const struct env *e)
+{
+    return e->page_size;
+}
+
+uint64_t env_disk_size(const struct env *e)
+{
+    struct stat st;
+    int fd;
+
+    if (mdb_env_get_fd(e->mdb, &fd) != 0 || fstat(fd, &st) != 0)
+        return 0;
+    return (uint64_t)st.st_blocks * 512;
+}
+
+int env_sync(struct env *e)
+{
+    if (atomic_load(&e->failed))
+        return ERR_IO;
+    /* Whatever the cause: after a failed sync the kernel may have dropped what it could not write. */
+    return mdb_env_sync(e->mdb, 1) == 0 ? 0 : write_failed(e, ERR_IO);
+}

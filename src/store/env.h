@@ -1,0 +1,94 @@
+/* env.h -- one LMDB environment: how it is made, opened, read and written, and what its errors mean. Private to store/.
+ *
+ * Facts behind it (LMDB 0.9.24, measured):
+ *  - The map's size is fixed at open: mdb_env_set_mapsize under a reader or after a failure ends in a crash. Without
+ *    MDB_WRITEMAP it costs address space only.
+ *  - LMDB never syncs a directory, and a crash while it makes its file may leave one that it does not open again. So an
+ *    environment is made beside its place, synced, and renamed: what is at the place is whole.
+ *  - LMDB opens a directory for two processes without complaint; datadir.h's lock keeps the second one out. Nobody may
+ *    open or close LMDB's own lock.mdb while the environment is open: closing it would drop LMDB's fcntl locks.
+ *  - A full disk shows as EIO more often than as ENOSPC, because LMDB turns a short write into EIO.
+ *  - A failed write of the meta page poisons the environment (MDB_PANIC) until the process ends.
+ *
+ * Records of our own lie in the unnamed database, beside LMDB's records of the named ones: that page is rewritten by
+ * every commit anyway. All integers in them are little-endian; only the keys of MDB_INTEGERKEY tables are in the machine's
+ * order, as LMDB's own pages are.
+ *
+ * Threads: one thread writes; any may read. The pool of readers has a leaf lock: nothing is locked or waited for under it
+ * (the one use of pthread in store/). */
+#ifndef STORE_ENV_H
+#define STORE_ENV_H
+
+#include <lmdb.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define ENV_TABLES_MAX 3
+
+struct env_table {
+    const char *name;
+    unsigned flags; /* of mdb_dbi_open */
+};
+
+struct env_options {
+    const char *kind;  /* 8 characters: what the environment holds, as it is written into it */
+    uint64_t format;   /* the number that this version writes, and the highest that it reads */
+    uint64_t map_size; /* bytes of address space, rounded up to pages */
+    unsigned flags;    /* of mdb_env_open, besides MDB_NOTLS */
+    unsigned readers;  /* how many env_readers there may be at once */
+    unsigned table_count;
+    struct env_table tables[ENV_TABLES_MAX];
+};
+
+/* A read transaction from the pool. LMDB's part of it is kept and renewed, so that a read allocates nothing. */
+struct env_reader {
+    MDB_txn *txn;
+    MDB_cursor *cursor; /* env_reader_cursor; on the first table */
+    unsigned id;        /* 0 .. readers - 1: its place in the pool */
+    struct env_reader *next;
+};
+
+struct env;
+
+/* Opens or makes the environment. ERR_FORMAT: another kind or a newer format; ERR_CORRUPT; ERR_NO_RESOURCES: address
+ * space; ERR_NO_SPACE, ERR_PERMISSION, ERR_IO. *why is filled. */
+int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why);
+void env_close(struct env *e); /* NULL is fine; no reader may be open */
+/* Removes a closed environment; a cut off removal can be repeated. 0 if it is not there. */
+int env_remove(const char *path);
+
+MDB_dbi env_table(const struct env *e, unsigned which);
+
+/* What an LMDB or errno code means here. ERR_IO and ERR_CORRUPT of a write stick (env_write_begin). */
+int env_error(struct env *e, int rc);
+
+/* A write transaction. ERR_IO for ever once a write ended in ERR_IO or ERR_CORRUPT: nobody knows what is on the disk. */
+int env_write_begin(struct env *e, MDB_txn **out);
+int env_write_commit(struct env *e, MDB_txn *txn);         /* ends it in any case */
+int env_write_abort(struct env *e, MDB_txn *txn, int err); /* ends it, returns err */
+
+int env_read_begin(struct env *e, struct env_reader **out);                   /* ERR_NO_RESOURCES: all are open */
+void env_read_end(struct env *e, struct env_reader *r);                       /* NULL is fine */
+int env_reader_cursor(struct env *e, struct env_reader *r, MDB_cursor **out); /* ends with the reader */
+unsigned env_readers_open(struct env *e);
+
+/* Our own records, each with a checksum. *out is valid as long as the transaction, until its next write.
+ * ERR_NOT_FOUND, ERR_CORRUPT. */
+int env_meta_get(struct env *e, MDB_txn *txn, const char *name, struct view *out);
+int env_meta_put(struct env *e, MDB_txn *txn, const char *name, struct view value);
+
+/* Pages that hold something as of `txn`, a write transaction's own changes included; free ones do not count. */
+uint64_t env_used_pages(struct env *e, MDB_txn *txn);
+uint64_t env_map_pages(const struct env *e);
+uint64_t env_page_size(const struct env *e);
+uint64_t env_disk_size(const struct env *e); /* bytes that the file takes */
+int env_sync(struct env *e);                 /* flushes what MDB_NOMETASYNC left; 0 or ERR_IO */
+
+/* ---- directories ---- */
+
+int dir_sync(const char *path);        /* makes its names durable */
+int dir_sync_parent(const char *path); /* of a file or directory */
+
+#endif

@@ -1,0 +1,468 @@
+/* Table "map": key -> u64 index of its last change, then the value. Records: "position" u64 index, u64 term of the last entry
+ * applied; "members" u64 index of the configuration entry, then its payload (wire/members.h).
+ *
+ * Room. The map is as large as max_size says and never grows. The last sixteenth of it (RESERVE_MIN .. RESERVE_MAX bytes) is a
+ * reserve that kv_store_has_room keeps new sets out of, so what was proposed before the map filled up still finds room.
+ * A quarter of the reserve is for deletes alone. What is applied never depends on any of this, only when: a member whose
+ * limit is lower than the others' waits with ERR_NO_SPACE at the entry that does not fit, until it is started with more
+ * room, and then applies it like all others. */
+#include "store/kv_store.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "store/env.h"
+
+enum { MAP };
+
+#define INDEX_SIZE   8u
+#define SIZE_MIN     (1u << 20)
+#define RESERVE_MIN  (512u << 10)
+#define RESERVE_MAX  (64u << 20)
+#define SET_PAGES    8u /* what a set may take besides its value's own pages: a path of the tree, split */
+#define LMDB_KEY_MAX 511u
+
+static_assert(COMMAND_KEY_MAX <= LMDB_KEY_MAX, "a key must fit into LMDB's");
+
+struct kv_view {
+    struct kv_store *store;
+    struct env_reader *reader;
+    MDB_cursor *cursor; /* NULL: kv_view_seek was never called */
+    raft_index applied;
+    bool waiting; /* the cursor stands on the pair that kv_view_next gives next */
+    bool at_end;
+};
+
+struct kv_store {
+    struct env *env;
+    uint64_t max_size, reserve;
+    struct raft_pos applied; /* the applier's; changed only after a commit */
+    atomic_ullong used;      /* bytes, as of the last commit */
+    struct kv_view *views;   /* one for each of the environment's readers */
+};
+
+/* ---- opening ---- */
+
+static int read_position(struct kv_store *s, MDB_txn *txn, struct raft_pos *out)
+{
+    struct view value;
+    int err = env_meta_get(s->env, txn, "position", &value);
+
+    if (err == ERR_NOT_FOUND) {
+        *out = (struct raft_pos){0}; /* a new map */
+        return 0;
+    }
+    if (err != 0)
+        return err;
+    if (value.size != 16)
+        return ERR_CORRUPT;
+    *out = (struct raft_pos){.index = codec_get_u64(value.data), .term = codec_get_u64(value.data + 8)};
+    return 0;
+}
+
+static int load(struct kv_store *s)
+{
+    struct env_reader *r;
+    int err = env_read_begin(s->env, &r);
+
+    if (err != 0)
+        return err;
+    err = read_position(s, r->txn, &s->applied);
+    if (err == 0)
+        atomic_store(&s->used, env_used_pages(s->env, r->txn) * env_page_size(s->env));
+    env_read_end(s->env, r);
+    return err;
+}
+
+static uint64_t reserve_of(uint64_t max_size)
+{
+    uint64_t reserve = max_size / 16;
+
+    if (reserve < RESERVE_MIN)
+        return RESERVE_MIN;
+    return reserve < RESERVE_MAX ? reserve : RESERVE_MAX;
+}
+
+int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why)
+{
+    const struct env_options options = {.kind = "raftdmap",
+                                        .format = KV_STORE_FORMAT,
+                                        .map_size = max_size < SIZE_MIN ? SIZE_MIN : max_size,
+                                        .flags = MDB_NOMETASYNC, /* the log repeats what a power cut takes back */
+                                        .readers = readers + 4,  /* our own: positions, statistics */
+                                        .table_count = 1,
+                                        .tables = {[MAP] = {"map", 0}}};
+    struct kv_store *s = xcalloc(1, sizeof *s);
+    int err = env_open(path, &options, &s->env, why);
+
+    if (err != 0)
+        goto out;
+    s->max_size = options.map_size;
+    s->reserve = reserve_of(s->max_size);
+    s->views = xcalloc(options.readers, sizeof *s->views);
+    err = load(s);
+    if (err != 0) {
+        why_set(why, err, "%s does not add up: %s", path, err_text(err));
+        goto out;
+    }
+    *out = s;
+    s = NULL;
+out:
+    kv_store_close(s);
+    return err;
+}
+
+void kv_store_close(struct kv_store *s)
+{
+    if (s == NULL)
+        return;
+    env_close(s->env);
+    free(s->views);
+    free(s);
+}
+
+static int read_members(struct kv_store *s, MDB_txn *txn, struct kv_position *out)
+{
+    struct view value;
+    int err = env_meta_get(s->env, txn, "members", &value);
+
+    if (err == ERR_NOT_FOUND) {
+        out->config_index = 0;
+        out->members.count = 0;
+        return 0;
+    }
+    if (err != 0)
+        return err;
+    if (value.size < INDEX_SIZE)
+        return ERR_CORRUPT;
+    out->config_index = codec_get_u64(value.data);
+    err = members_decode(view_of(value.data + INDEX_SIZE, value.size - INDEX_SIZE), &out->members);
+    return err == 0 ? 0 : ERR_CORRUPT;
+}
+
+int kv_store_position(struct kv_store *s, struct kv_position *out)
+{
+    struct kv_position position;
+    struct env_reader *r;
+    int err = env_read_begin(s->env, &r);
+
+    if (err != 0)
+        return err;
+    err = read_position(s, r->txn, &position.applied);
+    if (err == 0)
+        err = read_members(s, r->txn, &position);
+    env_read_end(s->env, r);
+    if (err == 0)
+        *out = position;
+    return err;
+}
+
+/* ---- applying ---- */
+
+struct batch {
+    struct kv_store *store;
+    MDB_txn *txn;
+    MDB_cursor *map;
+    struct entry *config; /* the last configuration in the batch, or NULL */
+    bool grows;           /* it holds a set that changes something */
+};
+
+static int set(struct batch *b, const struct command *c, raft_index index)
+{
+    MDB_val key = {.mv_size = c->key.size, .mv_data = (void *)(uintptr_t)c->key.data};
+    MDB_val data = {.mv_size = INDEX_SIZE + c->value.size, .mv_data = NULL};
+    int rc = mdb_cursor_put(b->map, &key, &data, MDB_RESERVE);
+
+    if (rc != 0)
+        return env_error(b->store->env, rc);
+    codec_put_u64(data.mv_data, index);
+    if (c->value.size > 0)
+        memcpy((uint8_t *)data.mv_data + INDEX_SIZE, c->value.data, c->value.size);
+    b->grows = true;
+    return 0;
+}
+
+/* A command that does not decode has passed every checksum: going on without it would make us differ from members that
+ * understand it. */
+static int apply_command(struct batch *b, struct entry *e, raft_index index, struct command_result *result)
+{
+    struct command c;
+    raft_index current = 0;
+    MDB_val key, old;
+    int rc;
+
+    if (command_decode(entry_payload(e), &c) != 0)
+        return ERR_CORRUPT;
+    key = (MDB_val){.mv_size = c.key.size, .mv_data = (void *)(uintptr_t)c.key.data};
+    rc = mdb_cursor_get(b->map, &key, &old, MDB_SET);
+    if (rc == 0 && old.mv_size < INDEX_SIZE)
+        return ERR_CORRUPT;
+    if (rc == 0)
+        current = codec_get_u64(old.mv_data);
+    else if (rc != MDB_NOTFOUND)
+        return env_error(b->store->env, rc);
+    if (!command_decide(&c, index, current, result))
+        return 0;
+    switch (c.op) {
+    case COMMAND_SET:
+        return set(b, &c, index);
+    case COMMAND_DELETE:
+        return env_error(b->store->env, mdb_cursor_del(b->map, 0)); /* it stands on the key */
+    }
+    return ERR_CORRUPT;
+}
+
+static int apply_entry(struct batch *b, struct entry *e, raft_index index, struct command_result *result)
+{
+    switch (entry_type(e)) {
+    case RAFT_NOOP:
+        return 0;
+    case RAFT_COMMAND:
+        return apply_command(b, e, index, result);
+    case RAFT_CONFIG:
+        b->config = e;
+        return 0;
+    }
+    return ERR_CORRUPT;
+}
+
+static int put_position(struct batch *b, struct raft_pos applied)
+{
+    uint8_t value[16];
+
+    codec_put_u64(value, applied.index);
+    codec_put_u64(value + 8, applied.term);
+    return env_meta_put(b->store->env, b->txn, "position", view_of(value, sizeof value));
+}
+
+static int put_members(struct batch *b, struct entry *config)
+{
+    struct view payload = entry_payload(config);
+    struct members members;
+    struct bytes value;
+    uint8_t index[INDEX_SIZE];
+    int err;
+
+    if (members_decode(payload, &members) != 0)
+        return ERR_CORRUPT;
+    bytes_init(&value, INDEX_SIZE + ENTRY_PAYLOAD_MAX);
+    codec_put_u64(index, entry_pos(config).index);
+    bytes_append(&value, index, sizeof index);
+    bytes_append(&value, payload.data, payload.size);
+    err = env_meta_put(b->store->env, b->txn, "members", bytes_view(&value));
+    bytes_clear(&value);
+    return err;
+}
+
+static bool leaves_room_for_deletes(const struct kv_store *s, uint64_t used)
+{
+    return used + s->reserve / 4 <= s->max_size;
+}
+
+static int apply_all(struct batch *b, struct entry *const *entries, unsigned count, struct command_result *results)
+{
+    struct kv_store *s = b->store;
+    struct raft_pos at = s->applied;
+    int err = 0;
+
+    for (unsigned i = 0; err == 0 && i < count; i++) {
+        struct raft_pos pos = entry_pos(entries[i]);
+
+        CHECK(pos.index == at.index + 1); /* each entry takes effect exactly once, in order */
+        CHECK(pos.term >= at.term);
+        at = pos;
+        err = apply_entry(b, entries[i], pos.index, &results[i]);
+    }
+    if (err == 0)
+        err = put_position(b, at);
+    if (err == 0 && b->config != NULL)
+        err = put_members(b, b->config);
+    return err;
+}
+
+int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
+{
+    struct batch b = {.store = s};
+    uint64_t used;
+    int err;
+
+    CHECK(count > 0);
+    err = env_write_begin(s->env, &b.txn);
+    if (err != 0)
+        return err;
+    err = env_error(s->env, mdb_cursor_open(b.txn, env_table(s->env, MAP), &b.map));
+    if (err != 0)
+        return env_write_abort(s->env, b.txn, err);
+    err = apply_all(&b, entries, count, results);
+    mdb_cursor_close(b.map);
+    used = env_used_pages(s->env, b.txn) * env_page_size(s->env);
+    if (err == 0 && b.grows && !leaves_room_for_deletes(s, used))
+        err = ERR_NO_SPACE;
+    if (err != 0)
+        return env_write_abort(s->env, b.txn, err);
+    err = env_write_commit(s->env, b.txn);
+    if (err != 0)
+        return err;
+    s->applied = entry_pos(entries[count - 1]);
+    atomic_store(&s->used, used);
+    return 0;
+}
+
+/* ---- looking at it ---- */
+
+int kv_store_sync(struct kv_store *s, raft_index *settled)
+{
+    struct raft_pos applied = {0};
+    struct env_reader *r;
+    int err = env_read_begin(s->env, &r);
+
+    if (err != 0)
+        return err;
+    err = read_position(s, r->txn, &applied); /* before the flush: what is committed now, the flush covers */
+    env_read_end(s->env, r);
+    if (err == 0)
+        err = env_sync(s->env);
+    if (err == 0)
+        *settled = applied.index;
+    return err;
+}
+
+static int count_keys(struct kv_store *s, uint64_t *keys)
+{
+    struct env_reader *r;
+    MDB_stat st;
+    int err = env_read_begin(s->env, &r);
+
+    if (err != 0)
+        return err;
+    err = env_error(s->env, mdb_stat(r->txn, env_table(s->env, MAP), &st));
+    env_read_end(s->env, r);
+    if (err == 0)
+        *keys = st.ms_entries;
+    return err;
+}
+
+int kv_store_stats(struct kv_store *s, struct kv_stats *out)
+{
+    uint64_t keys;
+    int err = count_keys(s, &keys);
+
+    if (err != 0)
+        return err;
+    *out = (struct kv_stats){.keys = keys,
+                             .bytes_used = atomic_load(&s->used),
+                             .bytes_file = env_disk_size(s->env),
+                             .bytes_max = s->max_size,
+                             .readers = env_readers_open(s->env)};
+    return 0;
+}
+
+bool kv_store_has_client_data(struct kv_store *s)
+{
+    uint64_t keys;
+
+    return count_keys(s, &keys) != 0 || keys > 0; /* who cannot tell must not say that there is nothing to lose */
+}
+
+bool kv_store_has_room(struct kv_store *s, uint64_t size)
+{
+    uint64_t used = atomic_load(&s->used);
+    uint64_t limit = s->max_size - s->reserve;
+    uint64_t fixed = SET_PAGES * env_page_size(s->env);
+
+    return size <= limit && used + fixed <= limit - size;
+}
+
+/* ---- views ---- */
+
+int kv_view_open(struct kv_store *s, struct kv_view **out)
+{
+    struct env_reader *r;
+    struct raft_pos applied;
+    struct kv_view *v;
+    int err = env_read_begin(s->env, &r);
+
+    if (err != 0)
+        return err;
+    err = read_position(s, r->txn, &applied);
+    if (err != 0) {
+        env_read_end(s->env, r);
+        return err;
+    }
+    v = &s->views[r->id];
+    *v = (struct kv_view){.store = s, .reader = r, .applied = applied.index};
+    *out = v;
+    return 0;
+}
+
+void kv_view_close(struct kv_view *v)
+{
+    if (v != NULL)
+        env_read_end(v->store->env, v->reader);
+}
+
+raft_index kv_view_applied(const struct kv_view *v)
+{
+    return v->applied;
+}
+
+static int split(const MDB_val *data, struct view *value, raft_index *index)
+{
+    if (data->mv_size < INDEX_SIZE)
+        return ERR_CORRUPT;
+    *index = codec_get_u64(data->mv_data);
+    *value = view_of((const uint8_t *)data->mv_data + INDEX_SIZE, data->mv_size - INDEX_SIZE);
+    return 0;
+}
+
+int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index)
+{
+    struct env *env = v->store->env;
+    MDB_val k = {.mv_size = key.size, .mv_data = (void *)(uintptr_t)key.data};
+    MDB_val data;
+    int err;
+
+    if (key.size == 0 || key.size > LMDB_KEY_MAX)
+        return ERR_NOT_FOUND;
+    err = env_error(env, mdb_get(v->reader->txn, env_table(env, MAP), &k, &data));
+    return err == 0 ? split(&data, value, index) : err;
+}
+
+int kv_view_seek(struct kv_view *v, struct view from, bool after)
+{
+    struct env *env = v->store->env;
+    MDB_val key = {.mv_size = from.size, .mv_data = (void *)(uintptr_t)from.data};
+    MDB_val data;
+    int err = 0;
+
+    if (v->cursor == NULL)
+        err = env_reader_cursor(env, v->reader, &v->cursor);
+    if (err == 0) /* LMDB knows no empty key: before all keys is before the first */
+        err = env_error(env, mdb_cursor_get(v->cursor, &key, &data, from.size == 0 ? MDB_FIRST : MDB_SET_RANGE));
+    if (err == 0 && after && view_equal(view_of(key.mv_data, key.mv_size), from))
+        err = env_error(env, mdb_cursor_get(v->cursor, &key, &data, MDB_NEXT));
+    v->at_end = err == ERR_NOT_FOUND;
+    v->waiting = err == 0;
+    return v->at_end ? 0 : err;
+}
+
+int kv_view_next(struct kv_view *v, struct view *key, struct view *value, raft_index *index)
+{
+    struct env *env = v->store->env;
+    MDB_val k, data;
+    int err;
+
+    CHECK(v->cursor != NULL); /* kv_view_seek comes first */
+    if (v->at_end)
+        return ERR_NOT_FOUND;
+    err = env_error(env, mdb_cursor_get(v->cursor, &k, &data, v->waiting ? MDB_GET_CURRENT : MDB_NEXT));
+    v->waiting = false;
+    v->at_end = err == ERR_NOT_FOUND;
+    if (err != 0)
+        return err;
+    *key = view_of(k.mv_data, k.mv_size);
+    return split(&data, value, index);
+}
