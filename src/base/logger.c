@@ -115,7 +115,7 @@ static bool is_key_char(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
-/* The length of the key if "key=" is at `p`, else 0. The line's own fields are no keys, so that a value cannot forge them. */
+/* The length of the key if "key=" is at `p`, else 0. The line's own fields are no keys: a value cannot forge them. */
 static size_t key_length(const char *p)
 {
     static const char *const own[] = {"time", "level", "node", "event", "message"};
@@ -142,6 +142,23 @@ static const char *end_of_words(const char *p)
     return p;
 }
 
+/* Where the value at `p` ends: as words do, or behind its closing quote, so that a quoted one may hold " key=". */
+static const char *end_of_value(const char *p)
+{
+    const char *quote = *p == '"' ? strchr(p + 1, '"') : NULL;
+
+    while (quote != NULL && quote[1] != '\0' && (quote[1] != ' ' || key_length(quote + 2) == 0))
+        quote = strchr(quote + 1, '"');
+    return quote != NULL ? quote + 1 : end_of_words(p);
+}
+
+static struct view without_quotes(struct view v)
+{
+    if (v.size >= 2 && v.data[0] == '"' && v.data[v.size - 1] == '"')
+        return view_of(v.data + 1, v.size - 2);
+    return v;
+}
+
 /* An integer as JSON writes it. */
 static bool is_number(struct view v)
 {
@@ -166,7 +183,7 @@ static void append_field(struct bytes *out, struct view key, struct view value)
         return;
     }
     bytes_append_char(out, '"');
-    text_json_escape(out, value);
+    text_json_escape(out, without_quotes(value));
     bytes_append_char(out, '"');
 }
 
@@ -200,7 +217,7 @@ static void append_json_fields(struct bytes *out, const char *message)
     while (*p != '\0') {
         const char *value = p + key_length(p) + 1;
 
-        end = end_of_words(value);
+        end = end_of_value(value);
         append_field(out, view_between(p, value - 1), view_between(value, end));
         p = end + (*end == ' ');
     }
@@ -283,7 +300,7 @@ static void report_dropped(void)
 
 /* ---- the writing thread ---- */
 
-/* Writes what the output takes now, waiting at most POLL_MS for it. Returns how much of `lines` is dealt with: all of it
+/* Writes what the output takes now, waiting at most POLL_MS for it. Returns how much of `lines` is dealt with: all
  * where the output is broken, since nobody could be told. */
 static size_t write_some(struct view lines)
 {

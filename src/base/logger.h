@@ -1,14 +1,15 @@
 /* logger.h -- log lines to stderr: levels, text or JSON, never blocking whoever logs.
  *
  * Any thread may log. Lines go into a ring; one thread of the logger's writes them out, so a stuck terminal or pipe
- * costs lines (counted and reported), never time. Before logger_start and after logger_stop lines are written at once, and
- * given up after half a second.
+ * costs lines (counted and reported), never time. Before logger_start and after logger_stop lines are written at once,
+ * and given up after half a second.
  * One event is one line of text and key=value pairs:
  *     log_info("became leader: term=%llu", term)
- * The words before the first ": " or pair are the event; JSON output has them as "event", the pairs as fields, and words
- * between the two as "message". A value ends before the next pair, so it may hold spaces; an integer becomes a number.
- * Control characters and bytes that are not UTF-8 are escaped, so whatever is logged, one event is one line. A message is
- * cut at 1023 bytes. errno is left as it was. */
+ * The words before the first ": " or pair are the event; JSON output has them as "event", the pairs as fields, and
+ * words between the two as "message". A value ends before the next pair, so it may hold spaces; quote one that may hold
+ * something like a pair (the quotes are not part of it in JSON). An integer becomes a number.
+ * Control characters and bytes that are not UTF-8 are escaped, so whatever is logged, one event is one line. A message
+ * is cut at 1023 bytes. errno is left as it was. */
 #ifndef BASE_LOGGER_H
 #define BASE_LOGGER_H
 

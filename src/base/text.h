@@ -19,7 +19,7 @@ int text_percent_decode(struct view in, uint8_t *out, size_t size, size_t *lengt
 /* Encodes all but RFC 3986 unreserved characters and "/"; upper-case hex. */
 void text_percent_encode(struct bytes *out, struct view in);
 
-/* The value of NAME in "a=1&b&c=x": the first one; undecoded; a name without "=" has an empty value. False: not there. */
+/* The value of NAME in "a=1&b&c=x": the first one; undecoded; empty for a name without "=". False: not there. */
 bool text_query(struct view query, const char *name, struct view *value);
 
 /* The length of the UTF-8 sequence at the beginning of `in` (1 to 4), or 0 where there is none that is valid. */
@@ -35,8 +35,8 @@ struct address {
     uint16_t port;
 };
 /* "HOST:PORT", "[v6]:PORT", ":PORT" (host localhost); a leading "http://" and a trailing "/" are tolerated. A host is
- * letters, digits, "-", "." and "_", so that it can go into a header or a log line as it is. ERR_INVALID; ERR_TOO_LONG for
- * a host over 255 bytes. */
+ * letters, digits, "-", "." and "_", so that it can go into a header or a log line as it is. ERR_INVALID;
+ * ERR_TOO_LONG for a host over 255 bytes. */
 int address_parse(const char *text, struct address *out);
 void address_format(const struct address *a, char *out, size_t size); /* size at least ADDRESS_MAX */
 bool address_is_loopback(const char *host);                           /* "localhost", 127.x.y.z, ::1 */

@@ -141,6 +141,17 @@ START_TEST(a_value_ends_before_the_next_pair)
 }
 END_TEST
 
+START_TEST(a_quoted_value_may_hold_what_looks_like_a_pair)
+{
+    ck_assert_json(BEGIN "\"a\",\"why\":\"b=1 c=2\",\"n\":3}", log_info("a: why=\"b=1 c=2\" n=3"));
+    ck_assert_json(BEGIN "\"a\",\"why\":\"say \\\"x\\\" twice\"}", log_info("a: why=\"say \"x\" twice\""));
+    ck_assert_json(BEGIN "\"a\",\"b\":\"5\",\"c\":\"\"}", log_info("a: b=\"5\" c=\"\""));
+    ck_assert_json(BEGIN "\"a\",\"b\":\"\\\"\",\"c\":1}", log_info("a: b=\" c=1"));
+    ck_assert_json(BEGIN "\"a\",\"b\":\"\\\"open\",\"c\":1}", log_info("a: b=\"open c=1"));
+    ck_assert_text("[INFO]  n1: a: b=\"5\"", log_info("a: b=\"5\""));
+}
+END_TEST
+
 START_TEST(only_what_json_takes_as_an_integer_is_a_number)
 {
     ck_assert_json(BEGIN "\"a\",\"b\":0,\"c\":18446744073709551615}", log_info("a: b=0 c=18446744073709551615"));
@@ -452,11 +463,11 @@ END_TEST
 
 TEST_MAIN("logger", a_text_line_has_time_level_name_and_message, the_time_comes_first,
           one_event_is_one_line_of_text_whatever_it_holds, a_json_line_has_the_event_and_its_pairs,
-          a_value_ends_before_the_next_pair, only_what_json_takes_as_an_integer_is_a_number,
-          a_value_cannot_forge_the_fields_of_the_line, one_event_is_one_line_of_json_whatever_it_holds,
-          a_message_that_is_too_long_is_cut_and_the_line_stays_whole, levels_above_the_threshold_are_silent,
-          errno_is_left_alone, the_thread_writes_everything_before_it_stops, it_can_be_configured_while_it_runs,
-          threads_do_not_mix_their_lines_and_none_is_lost_uncounted,
+          a_value_ends_before_the_next_pair, a_quoted_value_may_hold_what_looks_like_a_pair,
+          only_what_json_takes_as_an_integer_is_a_number, a_value_cannot_forge_the_fields_of_the_line,
+          one_event_is_one_line_of_json_whatever_it_holds, a_message_that_is_too_long_is_cut_and_the_line_stays_whole,
+          levels_above_the_threshold_are_silent, errno_is_left_alone, the_thread_writes_everything_before_it_stops,
+          it_can_be_configured_while_it_runs, threads_do_not_mix_their_lines_and_none_is_lost_uncounted,
           a_stuck_output_costs_lines_and_not_time_and_the_loss_is_reported,
           a_stuck_output_does_not_keep_us_from_stopping, an_output_that_nobody_reads_any_more_harms_nothing,
           its_thread_takes_no_signals_and_the_caller_still_does)
