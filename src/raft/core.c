@@ -36,11 +36,10 @@ struct raft *raft_new(raft_id self, uint64_t seed, raft_time election_ms, raft_t
 {
     struct raft *r = calloc(1, sizeof *r);
 
+    assert(r != NULL);
     assert(self != 0);
     assert(heartbeat_ms > 0);
     assert(heartbeat_ms < election_ms);
-    if (r == NULL)
-        abort();
     r->self = self;
     r->election_ms = election_ms;
     r->heartbeat_ms = heartbeat_ms;
