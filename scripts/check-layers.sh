@@ -13,7 +13,7 @@ net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
 server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h
 http:   base/* server/service.h
-main:   base/* options.h server/node.h server/service.h server/join.h http/http.h
+main:   base/* options.h store/datadir.h server/node.h server/service.h server/join.h http/http.h
 options: base/* options.h
 '
 
