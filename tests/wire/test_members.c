@@ -1,0 +1,230 @@
+#include "wire/members.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../suite.h"
+#include "base/codec.h"
+#include "base/err.h"
+
+static struct members three(void)
+{
+    struct members m = {.count = 3};
+
+    for (unsigned i = 0; i < m.count; i++) {
+        struct member *x = &m.list[i];
+
+        x->id = i + 1;
+        x->role = i == 2 ? RAFT_LEARNER : RAFT_VOTER;
+        x->stays_learner = i == 2;
+        snprintf(x->name, sizeof x->name, "node-%u", i + 1);
+        snprintf(x->client, sizeof x->client, "host%u.example:4001", i + 1);
+        snprintf(x->peer, sizeof x->peer, "[fe80::%u]:14001", i + 1);
+    }
+    return m;
+}
+
+static int decode(const struct bytes *b, struct members *out)
+{
+    return members_decode(bytes_view(b), out);
+}
+
+/* The encoding of a list that members_encode would not write: `from` in the encoding of three() becomes `to`. */
+static void encode_with(struct bytes *b, const char *from, const char *to)
+{
+    struct members m = three();
+    uint8_t *at;
+
+    ck_assert_uint_eq(strlen(from), strlen(to));
+    bytes_init(b, MEMBERS_SIZE_MAX);
+    members_encode(&m, b);
+    at = memmem(b->data, b->size, from, strlen(from));
+    ck_assert_ptr_nonnull(at);
+    memcpy(at, to, strlen(to));
+}
+
+START_TEST(decoding_gives_back_what_was_encoded)
+{
+    struct members m = three();
+    struct members out;
+    struct bytes b;
+
+    bytes_init(&b, MEMBERS_SIZE_MAX);
+    members_encode(&m, &b);
+    memset(&out, 0xee, sizeof out);
+    ck_assert_int_eq(decode(&b, &out), 0);
+    ck_assert_uint_eq(out.count, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(out.list[i].id, m.list[i].id);
+        ck_assert_int_eq(out.list[i].role, m.list[i].role);
+        ck_assert_int_eq(out.list[i].stays_learner, m.list[i].stays_learner);
+        ck_assert_str_eq(out.list[i].name, m.list[i].name);
+        ck_assert_str_eq(out.list[i].client, m.list[i].client);
+        ck_assert_str_eq(out.list[i].peer, m.list[i].peer);
+    }
+    bytes_clear(&b);
+}
+END_TEST
+
+START_TEST(the_fullest_list_fits_and_an_empty_one_is_a_list)
+{
+    struct members m = {.count = RAFT_MEMBERS_MAX};
+    struct members out;
+    struct bytes b;
+
+    for (unsigned i = 0; i < m.count; i++) {
+        struct member *x = &m.list[i];
+
+        x->id = (UINT64_C(1) << 53) - 1 - i;
+        x->role = RAFT_VOTER;
+        memset(x->name, 'a' + (int)i, sizeof x->name - 1);
+        memset(x->client, 'h', 254);
+        memcpy(x->client + 254, ":65535", 7);
+        memcpy(x->peer, x->client, sizeof x->peer);
+    }
+    bytes_init(&b, MEMBERS_SIZE_MAX);
+    members_encode(&m, &b);
+    ck_assert(!b.overflow);
+    ck_assert_int_eq(decode(&b, &out), 0);
+    ck_assert_uint_eq(out.count, RAFT_MEMBERS_MAX);
+    bytes_reset(&b);
+    m.count = 0;
+    members_encode(&m, &b);
+    ck_assert_int_eq(decode(&b, &out), 0);
+    ck_assert_uint_eq(out.count, 0);
+    bytes_clear(&b);
+}
+END_TEST
+
+START_TEST(every_truncation_and_anything_left_over_is_malformed)
+{
+    struct members m = three();
+    struct members out = {.count = 77};
+    struct bytes b;
+
+    bytes_init(&b, MEMBERS_SIZE_MAX);
+    members_encode(&m, &b);
+    for (size_t size = 0; size < b.size; size++)
+        ck_assert_int_eq(members_decode(view_of(b.data, size), &out), ERR_MALFORMED);
+    bytes_append_char(&b, '\0');
+    ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
+    ck_assert_uint_eq(out.count, 77); /* untouched */
+    bytes_clear(&b);
+}
+END_TEST
+
+START_TEST(names_and_ids_are_there_once)
+{
+    struct members out;
+    struct bytes b;
+
+    encode_with(&b, "node-3", "node-1");
+    ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
+    bytes_clear(&b);
+    encode_with(&b, "node-3", "node-3");
+    ck_assert_int_eq(decode(&b, &out), 0);
+    codec_put_u64(b.data + 1, 3); /* the first member's id becomes the last one's */
+    ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
+    bytes_clear(&b);
+}
+END_TEST
+
+START_TEST(an_id_is_above_0_and_below_2_to_the_53)
+{
+    static const uint64_t bad[] = {0, UINT64_C(1) << 53, UINT64_MAX};
+    struct members out;
+    struct bytes b;
+
+    encode_with(&b, "node", "node");
+    for (size_t i = 0; i < 3; i++) {
+        codec_put_u64(b.data + 1, bad[i]);
+        ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
+    }
+    codec_put_u64(b.data + 1, (UINT64_C(1) << 53) - 1);
+    ck_assert_int_eq(decode(&b, &out), 0);
+    bytes_clear(&b);
+}
+END_TEST
+
+START_TEST(roles_flags_and_counts_outside_their_range_are_malformed)
+{
+    struct members out;
+    struct bytes b;
+
+    encode_with(&b, "node", "node");
+    for (unsigned role = 0; role < 256; role++) {
+        b.data[9] = (uint8_t)role;
+        ck_assert_int_eq(decode(&b, &out), role == RAFT_LEARNER || role == RAFT_VOTER ? 0 : ERR_MALFORMED);
+    }
+    b.data[9] = RAFT_VOTER;
+    b.data[10] = 2;
+    ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
+    b.data[10] = 0;
+    for (unsigned count = 0; count < 256; count++) {
+        b.data[0] = (uint8_t)count;
+        ck_assert_int_eq(decode(&b, &out), count == 3 ? 0 : ERR_MALFORMED);
+    }
+    bytes_clear(&b);
+}
+END_TEST
+
+START_TEST(names_and_addresses_are_what_can_be_printed)
+{
+    static const char *const bad[][2] = {{"node-1", "node\n1"},
+                                         {"node-1", "node 1"},
+                                         {"node-1", "node\x80"
+                                                    "1"},
+                                         {"host1.example:4001", "host1.example 4001"},
+                                         {"host1.example:4001", "host1\r\nxample:4001"},
+                                         {"host1.example:4001", "host1.exampl:70000"},
+                                         {"host1.example:4001", "host1.example:0000"}};
+    struct members out;
+    struct bytes b;
+
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        encode_with(&b, bad[i][0], bad[i][1]);
+        ck_assert_msg(decode(&b, &out) == ERR_MALFORMED, "%s", bad[i][1]);
+        bytes_clear(&b);
+    }
+}
+END_TEST
+
+START_TEST(a_name_is_letters_digits_and_three_signs)
+{
+    char longest[MEMBER_NAME_MAX + 1] = {0};
+
+    ck_assert(member_name_valid("a"));
+    ck_assert(member_name_valid("Node-1_b.example"));
+    ck_assert(!member_name_valid(""));
+    ck_assert(!member_name_valid("a b"));
+    ck_assert(!member_name_valid("a/b"));
+    ck_assert(!member_name_valid("\xc3\xa4"));
+    memset(longest, 'x', MEMBER_NAME_MAX);
+    ck_assert(!member_name_valid(longest));
+    longest[MEMBER_NAME_MAX - 1] = '\0';
+    ck_assert(member_name_valid(longest));
+}
+END_TEST
+
+START_TEST(members_are_found_and_the_core_sees_ids_and_roles)
+{
+    struct members m = three();
+    struct raft_config config;
+
+    ck_assert_ptr_eq(members_by_id(&m, 2), &m.list[1]);
+    ck_assert_ptr_null(members_by_id(&m, 4));
+    ck_assert_ptr_eq(members_by_name(&m, "node-3"), &m.list[2]);
+    ck_assert_ptr_null(members_by_name(&m, "node-"));
+    members_config(&m, &config);
+    ck_assert_uint_eq(config.count, 3);
+    ck_assert_uint_eq(config.members[2].id, 3);
+    ck_assert_int_eq(config.members[1].role, RAFT_VOTER);
+    ck_assert_int_eq(config.members[2].role, RAFT_LEARNER);
+}
+END_TEST
+
+TEST_MAIN("members", decoding_gives_back_what_was_encoded, the_fullest_list_fits_and_an_empty_one_is_a_list,
+          every_truncation_and_anything_left_over_is_malformed, names_and_ids_are_there_once,
+          an_id_is_above_0_and_below_2_to_the_53, roles_flags_and_counts_outside_their_range_are_malformed,
+          names_and_addresses_are_what_can_be_printed, a_name_is_letters_digits_and_three_signs,
+          members_are_found_and_the_core_sees_ids_and_roles)
