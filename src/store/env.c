@@ -155,6 +155,19 @@ int env_remove(const char *path)
 
 /* ---- making and opening ---- */
 
+static uint64_t map_size_for(const char *path, const struct env_options *o)
+{
+    uint64_t unit = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t size = o->map_size;
+    char file[PATH_MAX];
+    struct stat st;
+
+    if (path_join(file, sizeof file, path, "data.mdb") == 0 && stat(file, &st) == 0 &&
+        size < (uint64_t)st.st_size + o->spare)
+        size = (uint64_t)st.st_size + o->spare;
+    return (size + unit - 1) / unit * unit;
+}
+
 static int mdb_start(const char *path, const struct env_options *o, MDB_env **out)
 {
     MDB_env *mdb = NULL;
@@ -248,6 +261,7 @@ static int make(const char *path, const struct env_options *options, struct why 
     if (mkdir(fresh, 0700) != 0)
         return why_set(why, err_from_errno(errno), "cannot make %s: %s", fresh, strerror(errno));
     o.flags = 0; /* fully synced */
+    o.map_size = map_size_for(fresh, &o);
     rc = mdb_start(fresh, &o, &mdb);
     if (rc != 0)
         return why_open(why, fresh, o.map_size, rc);
@@ -332,11 +346,6 @@ static int check_disk(const char *path, struct why *why)
     return 0;
 }
 
-static uint64_t round_up(uint64_t size, uint64_t unit)
-{
-    return (size + unit - 1) / unit * unit;
-}
-
 static struct env *env_new(const char *path, const struct env_options *o)
 {
     struct env *e = xcalloc(1, sizeof *e);
@@ -362,12 +371,12 @@ int env_open(const char *path, const struct env_options *options, struct env **o
     int dead, rc, err;
 
     CHECK(o.table_count >= 1 && o.table_count <= ENV_TABLES_MAX);
-    o.map_size = round_up(o.map_size, (uint64_t)sysconf(_SC_PAGESIZE));
     err = make_if_missing(path, &o, why);
     if (err == 0)
         err = check_disk(path, why);
     if (err != 0)
         goto out;
+    o.map_size = map_size_for(path, &o);
     rc = mdb_start(path, &o, &e->mdb);
     if (rc != 0) {
         err = why_open(why, path, o.map_size, rc);

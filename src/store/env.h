@@ -36,6 +36,7 @@ struct env_options {
     const char *kind;  /* 8 characters: what the environment holds, as it is written into it */
     uint64_t format;   /* the number that this version writes, and the highest that it reads */
     uint64_t map_size; /* bytes of address space, rounded up to pages */
+    uint64_t spare;    /* but at least this much more than the file has already */
     unsigned flags;    /* of mdb_env_open, besides MDB_NOTLS */
     unsigned readers;  /* how many env_readers there may be at once */
     unsigned table_count;

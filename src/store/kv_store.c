@@ -1,11 +1,12 @@
 /* Table "map": key -> u64 index of its last change, then the value. Records: "position" u64 index, u64 term of the last entry
  * applied; "members" u64 index of the configuration entry, then its payload (wire/members.h).
  *
- * Room. The map is as large as max_size says and never grows. The last sixteenth of it (RESERVE_MIN .. RESERVE_MAX bytes) is a
- * reserve that kv_store_has_room keeps new sets out of, so what was proposed before the map filled up still finds room.
- * A quarter of the reserve is for deletes alone. What is applied never depends on any of this, only when: a member whose
- * limit is lower than the others' waits with ERR_NO_SPACE at the entry that does not fit, until it is started with more
- * room, and then applies it like all others. */
+ * Room. The map is as large as max_size says; it does not grow while it is open. The last sixteenth of it (RESERVE_MIN ..
+ * RESERVE_MAX bytes) is a reserve that kv_store_has_room keeps new sets out of, so what was proposed before the map filled
+ * up still finds room. A quarter of the reserve is for deletes alone, and a map that is larger already than the limit
+ * gets a reserve on top. What is applied never depends on any of this, only when: a member whose limit is lower than the
+ * others' waits with ERR_NO_SPACE at the entry that does not fit, until it is started with more room, and then applies it
+ * like all others. */
 #include "store/kv_store.h"
 
 #include <stdatomic.h>
@@ -88,9 +89,11 @@ static uint64_t reserve_of(uint64_t max_size)
 
 int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why)
 {
+    const uint64_t size = max_size < SIZE_MIN ? SIZE_MIN : max_size;
     const struct env_options options = {.kind = "raftdmap",
                                         .format = KV_STORE_FORMAT,
-                                        .map_size = max_size < SIZE_MIN ? SIZE_MIN : max_size,
+                                        .map_size = size,
+                                        .spare = reserve_of(size),
                                         .flags = MDB_NOMETASYNC, /* the log repeats what a power cut takes back */
                                         .readers = readers + 4,  /* our own: positions, statistics */
                                         .table_count = 1,
@@ -100,8 +103,8 @@ int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct 
 
     if (err != 0)
         goto out;
-    s->max_size = options.map_size;
-    s->reserve = reserve_of(s->max_size);
+    s->max_size = size;
+    s->reserve = options.spare;
     s->views = xcalloc(options.readers, sizeof *s->views);
     err = load(s);
     if (err != 0) {

@@ -15,8 +15,9 @@
 
 enum { ENTRIES, RUNS, CONFIGS };
 
-#define LOG_READERS    32u   /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
-#define PREFIX_AT_MOST 1000u /* entries deleted by one transaction, so that none takes long */
+#define LOG_READERS    32u        /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
+#define SPARE          (1u << 20) /* a log that has outgrown its limit can still lose its prefix */
+#define PREFIX_AT_MOST 1000u      /* entries deleted by one transaction, so that none takes long */
 #define PREFIX_AT_LEAST                                                                                                \
     32u /* fewer are left lying: deleting them one by one would dirty a second path of pages each time */
 
@@ -40,6 +41,7 @@ struct log_store {
     raft_index last;
     struct runs runs;
     struct indexes configs;
+    struct runs shown; /* what log_store_state gave away */
 };
 
 /* ---- what is in memory ---- */
@@ -267,16 +269,28 @@ void log_store_close(struct log_store *s)
     env_close(s->env);
     free(s->runs.list);
     free(s->configs.list);
+    free(s->shown.list);
     free(s);
+}
+
+/* The first entry after the base begins a run for whoever reads, though it may continue that of the base. */
+static void show_runs(struct log_store *s)
+{
+    s->shown.count = 0;
+    if (s->last > s->base.index && (s->runs.count == 0 || s->runs.list[0].index > s->base.index + 1))
+        runs_add(&s->shown, (struct raft_pos){.index = s->base.index + 1, .term = s->base.term});
+    for (unsigned i = 0; i < s->runs.count; i++)
+        runs_add(&s->shown, s->runs.list[i]);
 }
 
 int log_store_state(struct log_store *s, struct log_state *out)
 {
+    show_runs(s);
     *out = (struct log_state){.hard = s->hard,
                               .base = s->base,
                               .last = s->last,
-                              .run_count = s->runs.count,
-                              .runs = s->runs.list,
+                              .run_count = s->shown.count,
+                              .runs = s->shown.list,
                               .config_count = s->configs.count,
                               .configs = s->configs.list};
     return 0;

@@ -270,27 +270,29 @@ START_TEST(a_prefix_goes_and_the_base_keeps_its_term)
 
         expect_pos(st.base, 50, 3);
         ck_assert_uint_eq(st.last, 200);
-        ck_assert_uint_eq(st.run_count, 1);
-        expect_pos(st.runs[0], 101, 5);
+        ck_assert_uint_eq(st.run_count, 2);
+        expect_pos(st.runs[0], 51, 3); /* the first entry after the base, though its term began before */
+        expect_pos(st.runs[1], 101, 5);
         ck_assert_uint_eq(st.config_count, 0);
         ck_assert_int_eq(read_one(50), ERR_NOT_FOUND);
         expect_read(51, 100, 3);
         reopen();
     }
     put_noops(201, 201, 5);
-    ck_assert_uint_eq(state().run_count, 1);
+    ck_assert_uint_eq(state().run_count, 2);
 }
 END_TEST
 
-/* An entry of the base's own term right after the base begins no run. */
 START_TEST(truncation_down_to_the_base)
 {
     put_noops(1, 100, 3);
     keep_from(101);
     expect_pos(state().base, 100, 3);
     ck_assert_uint_eq(state().last, 100);
-    put_noops(101, 110, 3);
     ck_assert_uint_eq(state().run_count, 0);
+    put_noops(101, 110, 3);
+    ck_assert_uint_eq(state().run_count, 1);
+    expect_pos(state().runs[0], 101, 3);
     put_noops(101, 101, 4);
 
     for (int round = 0; round < 2; round++) {
@@ -391,11 +393,12 @@ START_TEST(random_histories_equal_a_model)
         ck_assert_uint_eq(state().base.term, base == 0 ? 0 : model[base]);
         for (raft_index i = base + 1; i <= last; i += 7)
             expect_read(i, i, model[i]);
+        ck_assert(last == base || state().runs[0].index == base + 1);
         for (unsigned i = 0; i < state().run_count; i++) {
             struct raft_pos run = state().runs[i];
 
             ck_assert_uint_eq(run.term, model[run.index]);
-            ck_assert_uint_ne(run.term, model[run.index - 1]);
+            ck_assert(run.index == base + 1 || run.term != model[run.index - 1]);
         }
     }
     ck_assert_uint_gt(base, 100);
