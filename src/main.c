@@ -1,0 +1,305 @@
+/* main.c -- raftd: parse, open, start, wait for a signal, stop. */
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "base/text.h"
+#include "http/http.h"
+#include "options.h"
+#include "server/join.h"
+#include "server/node.h"
+#include "store/datadir.h"
+
+#define EXIT_USAGE      64
+#define DRAIN_MS        3000 /* of the 5 s that a stop may take */
+#define ANSWER_FIRST_MS 50   /* an invited server answers who invited it before it goes down to join */
+#define READERS_EXTRA   80   /* views of the map beside those of the HTTP threads: scans and our own */
+
+/* One life of a member: from opening DATADIR until it stops, or is invited to be reborn in another cluster. */
+struct life {
+    const struct options *options;
+    char client[ADDRESS_MAX], peer[ADDRESS_MAX];
+    const char *bind;
+    char join[ADDRESS_MAX * 4]; /* "": do not join */
+    struct datadir *datadir;
+    struct node *node;
+    struct http *http;
+};
+
+enum ending { ENDING_STOPPED, ENDING_REMOVED, ENDING_FAILED, ENDING_REBORN };
+
+static void addresses(struct life *l)
+{
+    struct address a = {.port = (uint16_t)l->options->port};
+
+    snprintf(a.host, sizeof a.host, "%s", l->options->host);
+    address_format(&a, l->client, sizeof l->client);
+    a.port = (uint16_t)l->options->peer_port;
+    address_format(&a, l->peer, sizeof l->peer);
+    l->bind = l->options->bind;
+    if (l->bind == NULL)
+        l->bind = !address_is_loopback(l->options->host) ? "" : strchr(l->options->host, ':') ? "::1" : "127.0.0.1";
+}
+
+/* ---- who we are ---- */
+
+static void make_name(const struct options *o, struct identity *identity)
+{
+    if (o->name != NULL)
+        snprintf(identity->name, sizeof identity->name, "%s", o->name);
+    else if (identity->name[0] == '\0')
+        snprintf(identity->name, sizeof identity->name, "%07llx", (unsigned long long)(clock_random() & 0xfffffff));
+}
+
+/* A directory that is no member yet, or not any more, gets an id that nobody ever had; one that was alone in a cluster of
+ * its own and is invited keeps its id, which no other cluster has seen. */
+static int be_born(struct life *l, bool keep_id, struct why *why)
+{
+    struct identity identity = *datadir_identity(l->datadir);
+
+    if (!keep_id)
+        identity.id = (clock_random() >> 11) | 1; /* below 2^53, so that every JSON reader can hold it */
+    make_name(l->options, &identity);
+    identity.cluster = 0;
+    identity.joined = 0;
+    identity.removed = false;
+    return datadir_wipe(l->datadir, &identity, why);
+}
+
+static int identify(struct life *l, struct why *why)
+{
+    const struct identity *identity = datadir_identity(l->datadir);
+
+    if (identity->removed && l->join[0] == '\0')
+        return why_set(
+            why, ERR_INVALID,
+            "%s belongs to member %s, which was removed from its cluster: start it with -join to join anew as "
+            "another member, or use another DATADIR",
+            l->options->datadir, identity->name);
+    if (identity->joined == 0 || identity->removed)
+        return be_born(l, identity->joined == 0 && identity->id != 0 && l->join[0] != '\0', why);
+    if (l->options->name != NULL && strcmp(l->options->name, identity->name) != 0)
+        log_warn("-name ignored, a member keeps its name: name=%s", identity->name);
+    if (l->join[0] != '\0') {
+        log_info("-join ignored, already a member: cluster=%llu id=%llu", (unsigned long long)identity->cluster,
+                 (unsigned long long)identity->id);
+        l->join[0] = '\0';
+    }
+    return 0;
+}
+
+/* ---- start ---- */
+
+static int open_member(struct life *l, struct why *why)
+{
+    const struct options *o = l->options;
+    struct node_options options = {
+        .peer_port = (uint16_t)o->peer_port,
+        .election_ms = o->election_ms,
+        .heartbeat_ms = o->heartbeat_ms,
+        .max_db_size = o->max_db_size,
+        .readers = (unsigned)o->threads + READERS_EXTRA,
+    };
+    struct http_options http = {
+        .port = (uint16_t)o->port,
+        .threads = (unsigned)o->threads,
+        .max_value_size = o->max_value_size,
+    };
+    bool fresh = false;
+    int err = datadir_open(o->datadir, l->client, &l->datadir, why);
+
+    if (err == 0)
+        err = identify(l, why);
+    if (err != 0)
+        return err;
+    logger_configure(options_log_level(o), options_log_format(o), datadir_identity(l->datadir)->name);
+    fresh = datadir_identity(l->datadir)->joined == 0;
+    log_info("%s: path=%s", fresh ? "Initializing Raft Server" : "Recovered from log", o->datadir);
+    if (fresh && l->join[0] == '\0') {
+        log_info("Initializing new cluster: id=%llu", (unsigned long long)datadir_identity(l->datadir)->id);
+        err = node_bootstrap(l->datadir, l->client, l->peer, why);
+        if (err != 0)
+            return err;
+    }
+    options.datadir = l->datadir;
+    memcpy(options.client, l->client, sizeof options.client);
+    memcpy(options.peer, l->peer, sizeof options.peer);
+    snprintf(options.bind, sizeof options.bind, "%s", l->bind);
+    snprintf(http.bind, sizeof http.bind, "%s", l->bind);
+    err = node_open(&options, &l->node, why);
+    if (err == 0)
+        err = http_start(&http, l->node, &l->http, why);
+    if (err == 0)
+        log_info("Listening at: http://%s", l->client);
+    return err;
+}
+
+static bool stop_requested(void *context)
+{
+    sigset_t pending;
+
+    (void)context;
+    sigpending(&pending);
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
+static int join_cluster(struct life *l, struct why *why)
+{
+    const struct identity *identity = datadir_identity(l->datadir);
+    struct join_request request = {
+        .targets = l->join,
+        .id = identity->id,
+        .name = identity->name,
+        .client = l->client,
+        .peer = l->peer,
+        .learner = l->options->learner,
+        .timeout_ms = l->options->join_timeout_ms,
+        .stop = stop_requested,
+    };
+    struct joined joined = {0, 0};
+    int err = join_run(&request, &joined, why);
+
+    if (err == 0)
+        err = node_joined(l->node, joined.cluster, joined.index, why);
+    if (err == 0)
+        log_info("joined: cluster=%llu index=%llu", (unsigned long long)joined.cluster,
+                 (unsigned long long)joined.index);
+    return err;
+}
+
+/* ---- wait and stop ---- */
+
+static void remember_removal(struct life *l)
+{
+    struct identity identity = *datadir_identity(l->datadir);
+    struct why why = {""};
+
+    identity.removed = true;
+    if (datadir_save(l->datadir, &identity, &why) != 0)
+        log_error("removal not recorded: error=\"%s\"", why.text);
+}
+
+/* Waits for a signal or for news of the node. */
+static enum ending wait_for_end(struct life *l)
+{
+    struct why failure = {""};
+    sigset_t signals;
+    int signal = 0;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, NODE_SIGNAL);
+    for (;;) {
+        if (sigwait(&signals, &signal) != 0)
+            continue;
+        if (signal == SIGTERM || signal == SIGINT)
+            return ENDING_STOPPED;
+        switch (node_news(l->node, &failure, l->join)) {
+        case NODE_FAILED:
+            log_error("cannot go on: %s", failure.text);
+            return ENDING_FAILED;
+        case NODE_REMOVED:
+            log_info("I've been removed from the cluster! Shutting down.");
+            remember_removal(l);
+            return ENDING_REMOVED;
+        case NODE_INVITED:
+            nanosleep(&(struct timespec){.tv_nsec = ANSWER_FIRST_MS * 1000000L}, NULL);
+            return ENDING_REBORN;
+        case NODE_NOTHING:
+            break;
+        }
+    }
+}
+
+static void close_member(struct life *l)
+{
+    if (l->node != NULL)
+        node_drain(l->node, DRAIN_MS);
+    if (l->http != NULL)
+        http_drain(l->http, 1000);
+    http_stop(l->http);
+    node_close(l->node);
+    l->http = NULL;
+    l->node = NULL;
+}
+
+static enum ending live(struct life *l, struct why *why)
+{
+    enum ending ending = ENDING_FAILED;
+    int err = open_member(l, why);
+
+    if (err == 0 && l->join[0] != '\0')
+        err = join_cluster(l, why);
+    if (err == ERR_STOPPED)
+        ending = ENDING_STOPPED;
+    else if (err == 0)
+        ending = wait_for_end(l);
+    close_member(l);
+    if (ending == ENDING_REBORN && be_born(l, true, why) != 0)
+        ending = ENDING_FAILED;
+    datadir_close(l->datadir);
+    l->datadir = NULL;
+    return ending;
+}
+
+static void prepare_process(void)
+{
+    struct rlimit files;
+    static const int ours[] = {SIGTERM, SIGINT, SIGHUP, NODE_SIGNAL, SIGPIPE};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        sigaddset(&set, ours[i]);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* taken with sigwait by this thread alone; a broken pipe is an error code */
+    mallopt(M_ARENA_MAX, 2); /* hundreds of threads that hold little: arenas of their own would cost more */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct life life = {.options = &options};
+    struct why why = {""};
+    enum ending ending = ENDING_FAILED;
+
+    if (options_parse(argc, argv, &options, &why) != 0) {
+        fprintf(stderr, "raftd: %s\n", why.text);
+        return EXIT_USAGE;
+    }
+    if (options.help || options.version) {
+        if (options.help)
+            options_help();
+        else
+            printf("raftd %s\n", PACKAGE_VERSION);
+        return 0;
+    }
+    prepare_process();
+    logger_configure(options_log_level(&options), options_log_format(&options), options.name);
+    if (logger_start() != 0) {
+        fprintf(stderr, "raftd: no thread can be started: see ulimit -u\n");
+        return EXIT_FAILURE;
+    }
+    addresses(&life);
+    snprintf(life.join, sizeof life.join, "%s", options.join != NULL ? options.join : "");
+    do
+        ending = live(&life, &why);
+    while (ending == ENDING_REBORN);
+    logger_stop();
+    if (ending == ENDING_FAILED && why.text[0] != '\0')
+        fprintf(stderr, "raftd: %s\n", why.text);
+    return ending == ENDING_FAILED ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,160 @@
+#include "server/join.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/logger.h"
+#include "net/http_call.h"
+
+#define ATTEMPT_MS       6000 /* longer than the deadline of a request, so that its answer is heard */
+#define BACKOFF_FIRST_MS 100
+#define BACKOFF_MAX_MS   2000
+#define BACKOFF_STEP_MS  20 /* how often a waiting joiner looks whether it shall stop */
+
+/* The body as one line without its end, for a log line. */
+static void first_line(const struct bytes *body, char *out, size_t size)
+{
+    snprintf(out, size, "%.*s", (int)(body->size < 300 ? body->size : 300),
+             body->size > 0 ? (const char *)body->data : "");
+    out[strcspn(out, "\r\n")] = '\0';
+}
+
+static uint64_t json_number(json_t *root, const char *name)
+{
+    json_t *value = json_object_get(root, name);
+
+    return json_is_integer(value) && json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
+}
+
+static json_t *json_of(const struct bytes *body)
+{
+    return body->size == 0 ? NULL : json_loadb((const char *)body->data, body->size, 0, NULL);
+}
+
+static int attempt(const struct join_request *j, struct address target, int timeout_ms, struct joined *out,
+                   struct why *why)
+{
+    json_t *request = json_pack("{s:s, s:I, s:s, s:s}", "name", j->name, "id", (json_int_t)j->id, "client", j->client,
+                                "peer", j->peer);
+    struct bytes body;
+    json_t *answer = NULL;
+    char *text = NULL, line[320];
+    int status = 0, err = 0;
+
+    CHECK(request != NULL);
+    if (j->learner)
+        json_object_set_new(request, "role", json_string("learner"));
+    text = json_dumps(request, JSON_COMPACT);
+    CHECK(text != NULL);
+    bytes_init(&body, HTTP_CALL_BODY_MAX);
+    err = http_call("POST", &target, "/cluster/members", view_of_text(text), timeout_ms, &status, &body, why);
+    if (err != 0)
+        goto out;
+    answer = json_of(&body);
+    out->cluster = json_number(answer, "cluster");
+    out->index = json_number(answer, "index");
+    if ((status == 200 || status == 201) && out->cluster != 0 && out->index != 0)
+        goto out;
+    first_line(&body, line, sizeof line);
+    /* 4xx says that asking again will not help; but 429 and a proxy's 408 do not. */
+    err = why_set(why, status >= 400 && status < 500 && status != 429 && status != 408 ? ERR_REFUSED : ERR_UNREACHABLE,
+                  "%s:%u answers %d %s", target.host, (unsigned)target.port, status, line);
+out:
+    json_decref(answer);
+    json_decref(request);
+    free(text);
+    bytes_clear(&body);
+    return err;
+}
+
+static int next_target(const char **rest, struct address *out)
+{
+    char text[ADDRESS_MAX];
+    size_t length = strcspn(*rest, ",");
+
+    if (length == 0 || length >= sizeof text)
+        return ERR_INVALID;
+    memcpy(text, *rest, length);
+    text[length] = '\0';
+    *rest += length + ((*rest)[length] == ',');
+    return address_parse(text, out);
+}
+
+static bool pause_or_stop(const struct join_request *j, raft_time until)
+{
+    while (clock_now_ms() < until) {
+        if (j->stop != NULL && j->stop(j->stop_context))
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = BACKOFF_STEP_MS * 1000000L}, NULL);
+    }
+    return j->stop != NULL && j->stop(j->stop_context);
+}
+
+int join_run(const struct join_request *j, struct joined *out, struct why *why)
+{
+    raft_time until = clock_now_ms() + j->timeout_ms, backoff = BACKOFF_FIRST_MS;
+    const char *rest = j->targets;
+    struct address target;
+    int err = 0;
+
+    for (unsigned tries = 1;; tries++) {
+        raft_time now = clock_now_ms();
+
+        if (*rest == '\0')
+            rest = j->targets;
+        if (next_target(&rest, &target) != 0)
+            return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", j->targets);
+        log_info("Attempting to join leader: target=%s:%u attempt=%u", target.host, (unsigned)target.port, tries);
+        err = attempt(j, target, until - now < ATTEMPT_MS ? (int)(until - now) : ATTEMPT_MS, out, why);
+        if (err == 0 || err == ERR_REFUSED)
+            return err;
+        log_warn("join failed: target=%s:%u attempt=%u error=\"%s\"", target.host, (unsigned)target.port, tries,
+                 why->text);
+        now = clock_now_ms();
+        if (now + backoff >= until)
+            break;
+        if (*rest == '\0') {
+            if (pause_or_stop(j, now + backoff))
+                return why_set(why, ERR_STOPPED, "stopped while joining");
+            backoff = backoff * 2 < BACKOFF_MAX_MS ? backoff * 2 : BACKOFF_MAX_MS;
+        }
+    }
+    struct why last = *why;
+
+    return why_set(why, ERR_TIMEOUT,
+                   "no cluster joined through %s within %llu ms (-join-timeout); the last error: %.200s", j->targets,
+                   (unsigned long long)j->timeout_ms, last.text);
+}
+
+int join_invite(const char *client, struct join_invitation *i, int timeout_ms, struct why *why)
+{
+    json_t *request = json_pack("{s:I, s:s}", "cluster", (json_int_t)i->cluster, "leader", i->leader);
+    char *text = json_dumps(request, JSON_COMPACT), line[320];
+    struct address target;
+    struct bytes body;
+    json_t *answer = NULL;
+    int status = 0, err = address_parse(client, &target);
+
+    CHECK(text != NULL);
+    bytes_init(&body, HTTP_CALL_BODY_MAX);
+    if (err == 0)
+        err = http_call("POST", &target, "/cluster/invitation", view_of_text(text), timeout_ms, &status, &body, why);
+    if (err != 0)
+        goto out;
+    answer = json_of(&body);
+    i->id = json_number(answer, "id");
+    first_line(&body, line, sizeof line);
+    if (status != 200 || i->id == 0)
+        err = why_set(why, ERR_REFUSED, "%s answers %d %s", client, status, line);
+out:
+    json_decref(answer);
+    json_decref(request);
+    free(text);
+    bytes_clear(&body);
+    return err;
+}

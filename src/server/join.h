@@ -1,0 +1,38 @@
+/* join.h -- the joining side, and the invitation that makes a server join: both are requests to another member's HTTP. */
+#ifndef SERVER_JOIN_H
+#define SERVER_JOIN_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "raft/raft.h"
+#include "wire/members.h"
+
+struct join_request {
+    const char *targets; /* HOST:PORT[,...]: client or peer ports of any members */
+    raft_id id;
+    const char *name, *client, *peer;
+    bool learner;
+    raft_time timeout_ms;
+    bool (*stop)(void *context); /* asked between attempts: true gives up at once with ERR_STOPPED */
+    void *stop_context;
+};
+struct joined {
+    uint64_t cluster;
+    raft_index index;
+};
+/* Asks to be made a member, of one target after the other, with backoff, one log line an attempt, until a leader has
+ * committed it. ERR_INVALID: targets make no sense; ERR_REFUSED: the cluster said no for good; ERR_TIMEOUT; ERR_STOPPED.
+ * *why is for the person who started us. Called without the lock; may take timeout_ms. */
+int join_run(const struct join_request *j, struct joined *out, struct why *why);
+
+struct join_invitation {
+    uint64_t cluster;         /* in: ours */
+    char leader[ADDRESS_MAX]; /* in: our client address */
+    raft_id id;               /* out: who was invited */
+};
+/* Asks the pristine server at `client` to join us. ERR_REFUSED: it holds data; *why has its own words. */
+int join_invite(const char *client, struct join_invitation *i, int timeout_ms, struct why *why);
+
+#endif

@@ -1,0 +1,105 @@
+/* node.h -- one running member: the lock, the role table, the receivers, and the order of start and stop.
+ *
+ * Who may include this: server/ and main.c. HTTP sees service.h alone. */
+#ifndef SERVER_NODE_H
+#define SERVER_NODE_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "server/role.h"
+#include "server/shared.h"
+#include "store/datadir.h"
+
+#define NODE_ROLES_MAX (3 + RAFT_MEMBERS_MAX)
+/* One for each other member, and a few for strangers, who are shown the door within an election timeout. */
+#define NODE_RECEIVERS (RAFT_MEMBERS_MAX - 1 + 4)
+
+/* One role's thread. The lock guards asleep_until. */
+struct role {
+    struct node *node;
+    const struct role_ops *ops;
+    unsigned which;
+    void *job;              /* between take and done the thread's alone */
+    raft_time asleep_until; /* 0: at work */
+    pthread_cond_t wake;
+    pthread_t thread;
+};
+
+/* One thread that serves one connection of another member at a time. The lock guards peer and link. */
+struct receiver {
+    struct node *node;
+    raft_id peer;      /* who was greeted; 0: nobody */
+    struct link *link; /* NULL: none; another thread may only interrupt it, under the lock */
+    pthread_t thread;
+};
+
+struct node_options {
+    struct datadir *datadir;                     /* open; identity has an id and a name */
+    char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* what others use to reach us */
+    char bind[256];
+    uint16_t peer_port;
+    raft_time election_ms, heartbeat_ms;
+    uint64_t max_db_size;
+    unsigned readers; /* views of the map at once: as many as there are HTTP threads, and some */
+};
+
+struct node {
+    struct node_options options; /* constant */
+    struct log_store *log;
+    struct kv_store *kv;
+    uint64_t started_ms;
+    int listener;
+    pthread_t main_thread;
+    pthread_mutex_t mutex; /* the lock; guards all below */
+    struct shared shared;
+    char invitation[ADDRESS_MAX]; /* not "": main shall wipe this pristine member and join there */
+    bool main_told;               /* main was sent NODE_SIGNAL for what it has not looked at yet */
+    struct role roles[NODE_ROLES_MAX];
+    unsigned role_count;
+    struct receiver receivers[NODE_RECEIVERS];
+    unsigned receiver_count;
+};
+
+/* Sent to the thread that called node_open when it should look at node_news: a failure, our removal, an invitation. */
+#define NODE_SIGNAL SIGUSR1
+
+/* Opens the stores of options->datadir, restores the member, listens for peers and starts all threads (with all signals
+ * blocked). A DATADIR without a cluster gives a member in PHASE_JOINING. Errors have *why. */
+int node_open(const struct node_options *options, struct node **out, struct why *why);
+/* Refuses new requests from now on, hands leadership over if we lead, and waits until those in flight are answered; at most
+ * timeout_ms. */
+void node_drain(struct node *n, unsigned timeout_ms);
+/* Stops all threads in order, syncs and closes the stores. NULL is fine. */
+void node_close(struct node *n);
+
+/* Writes the first entry of a new cluster of one, us, into the empty stores of `d`, and then its identity: after a crash in
+ * between there was no cluster. */
+int node_bootstrap(struct datadir *d, const char *client, const char *peer, struct why *why);
+/* We were accepted by cluster `cluster` with configuration entry `index`: saves that, then talks to its members. */
+int node_joined(struct node *n, uint64_t cluster, raft_index index, struct why *why);
+
+enum node_news { NODE_NOTHING, NODE_FAILED, NODE_REMOVED, NODE_INVITED };
+enum node_news node_news(struct node *n, struct why *failure, char invitation[ADDRESS_MAX]);
+
+/* The only way to a struct shared *. */
+struct shared *node_lock(struct node *n);
+/* Sets *s to NULL. Settles waiting reads, wakes every role that became due, and after unlocking logs the core's events. The
+ * only place that wakes anybody but the requests that were finished. */
+void node_unlock(struct node *n, struct shared **s);
+/* Releases the lock while r waits, until it is finished, this member has failed, or clock_now_ms is `until`. */
+void node_await(struct node *n, struct shared *s, struct request *r, raft_time until);
+/* Releases the lock until clock_now_ms is `until`, for what nothing announces. */
+void node_pause(struct node *n, struct shared *s, raft_time until);
+
+void cond_init(pthread_cond_t *c); /* on CLOCK_MONOTONIC, as clock_now_ms */
+int thread_start(pthread_t *t, void *(*run)(void *),
+                 void *arg); /* small stack, all signals blocked; ERR_NO_RESOURCES */
+
+void *role_run(void *role);         /* role.c: the thread of a role */
+void *receiver_run(void *receiver); /* receiver.c: the thread of a receiver */
+
+#endif

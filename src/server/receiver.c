@@ -1,0 +1,134 @@
+/* receiver.c -- the threads that listen to other members: accept, greet, read, decode, deliver. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/logger.h"
+#include "net/link.h"
+#include "net/socket.h"
+#include "server/deliver.h"
+#include "server/node.h"
+
+#define ACCEPT_MS             500 /* how often an idle receiver looks whether we stop */
+#define IDLE_MS               60000 /* a link that says nothing for so long is closed; its sender opens it again when it must */
+#define OUT_OF_DESCRIPTORS_MS 50
+
+/* A member that connects again has lost its old connection, even if we have not noticed: whoever serves that ends. */
+static void interrupt_older(struct receiver *r, raft_id peer)
+{
+    for (unsigned i = 0; i < r->node->receiver_count; i++) {
+        struct receiver *other = &r->node->receivers[i];
+
+        if (other != r && other->peer == peer && other->link != NULL)
+            link_interrupt(other->link);
+    }
+}
+
+/* 0, or ERR_REFUSED after the refusal was sent. */
+static int greet(struct receiver *r, const struct hello *hello, int timeout_ms)
+{
+    struct shared *s = node_lock(r->node);
+    struct welcome welcome;
+    struct refusal refusal;
+    int err = deliver_hello(s, hello, &welcome, &refusal);
+
+    if (err == 0) {
+        interrupt_older(r, hello->from);
+        r->peer = hello->from;
+    }
+    node_unlock(r->node, &s);
+    if (err == 0)
+        return link_welcome(r->link, &welcome, timeout_ms);
+    log_debug("peer refused: peer=%llu name=%s address=%s reason=\"%s\"", (unsigned long long)hello->from, hello->name,
+              hello->peer, refusal.text);
+    link_refuse(r->link, &refusal, timeout_ms);
+    return err;
+}
+
+static int receive_one(struct receiver *r, const struct hello *hello, struct incoming *in, int timeout_ms)
+{
+    enum frame_type type = FRAME_MESSAGE;
+    struct view payload = {NULL, 0};
+    struct refusal refusal;
+    struct shared *s = NULL;
+    int err = link_receive(r->link, IDLE_MS, &type, &payload);
+
+    if (err == 0)
+        err = type == FRAME_MESSAGE ? message_decode(payload, in) : ERR_MALFORMED;
+    if (err != 0)
+        return err;
+    s = node_lock(r->node);
+    err = deliver_message(s, clock_now_ms(), hello, in, &refusal);
+    node_unlock(r->node, &s);
+    incoming_clear(in);
+    if (err == ERR_REFUSED)
+        link_refuse(r->link, &refusal, timeout_ms);
+    return err;
+}
+
+static void serve(struct receiver *r, int fd)
+{
+    const struct node_options *o = &r->node->options;
+    int timeout_ms = (int)o->election_ms;
+    struct hello *hello = malloc(sizeof *hello);
+    struct incoming *in = NULL;
+    char url[ADDRESS_MAX + 8];
+    int err = 0;
+
+    snprintf(url, sizeof url, "http://%s", o->client);
+    if (hello == NULL) {
+        socket_close(fd);
+        return;
+    }
+    err = link_accept(r->link, fd, url, timeout_ms, hello);
+    if (err == 0)
+        err = greet(r, hello, timeout_ms);
+    if (err == 0)
+        in = incoming_new();
+    while (err == 0)
+        err = receive_one(r, hello, in, timeout_ms);
+    if (in != NULL && err != ERR_CLOSED && err != ERR_TIMEOUT && err != ERR_REFUSED)
+        log_warn("peer connection dropped: peer=%llu error=\"%s\"", (unsigned long long)hello->from, err_text(err));
+    incoming_free(in);
+    free(hello);
+}
+
+/* Registers (or with NULL removes) the link, so that others can interrupt it. False: we are stopping. */
+static bool set_link(struct receiver *r, struct link *link)
+{
+    struct shared *s = node_lock(r->node);
+    bool stopping = s->stopping;
+
+    r->peer = 0;
+    r->link = link;
+    node_unlock(r->node, &s);
+    return !stopping;
+}
+
+void *receiver_run(void *arg)
+{
+    struct receiver *r = arg;
+    struct link *link = NULL;
+    int fd = -1;
+
+    for (;;) {
+        int err = socket_accept(r->node->listener, ACCEPT_MS, &fd);
+
+        if (err == ERR_CLOSED)
+            break;
+        if (err == ERR_NO_RESOURCES)
+            nanosleep(&(struct timespec){.tv_nsec = OUT_OF_DESCRIPTORS_MS * 1000000L}, NULL);
+        if (err != 0)
+            continue;
+        link = link_new();
+        if (set_link(r, link))
+            serve(r, fd);
+        else
+            socket_close(fd);
+        set_link(r, NULL);
+        link_free(link);
+    }
+    return NULL;
+}

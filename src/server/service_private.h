@@ -1,0 +1,15 @@
+/* service_private.h -- what service.c and service_members.c share. */
+#ifndef SERVER_SERVICE_PRIVATE_H
+#define SERVER_SERVICE_PRIVATE_H
+
+#include "server/node.h"
+#include "server/service.h"
+
+void service_result_init(struct service_result *r);
+void service_fill_stamp(const struct shared *s, struct service_stamp *out);
+/* OK if this member leads and takes proposals, else why not. */
+enum service_code service_leads(const struct shared *s);
+/* Waits for an entry begun with request_begin_write: OK, LOST or UNKNOWN. */
+enum service_code service_await_entry(struct node *n, struct shared *s, struct request *q, raft_time until);
+
+#endif
