@@ -13,15 +13,15 @@ net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
 server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h
 http:   base/* server/service.h
-main:   base/* options.h store/datadir.h server/node.h server/service.h server/join.h http/http.h
-options: base/* options.h
+main:   base/* store/datadir.h options.h server/node.h server/service.h server/join.h http/http.h
+options: base/* wire/members.h options.h
 '
 
 # header outside libc: the files that may include it, and nobody else.
 outside='
-pthread.h:  src/server/* src/base/logger.c src/store/env.c
+pthread.h:  src/server/* src/main.c src/base/logger.c src/store/env.c
 civetweb.h: src/http/*
-jansson.h:  src/http/*
+jansson.h:  src/http/* src/server/join.c
 lmdb.h:     src/store/*
 xxhash.h:   src/base/checksum.c
 netdb.h:    src/net/*

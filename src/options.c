@@ -8,7 +8,6 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "wire/command.h"
 #include "wire/members.h"
 
 enum kind { KIND_TEXT, KIND_NUMBER, KIND_SIZE, KIND_FLAG };

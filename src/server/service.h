@@ -50,7 +50,7 @@ struct service_result {
     struct service_stamp stamp;
     uint64_t etag;  /* of a write or a failed condition: index of the key's last change */
     bool created;   /* of a set: there was no such key; of a new member: it was not there */
-    char text[240]; /* for INVALID, CONFLICT, FAILED: one sentence for the person who asked */
+    char text[800]; /* for INVALID, CONFLICT, FAILED: one sentence for the person who asked */
 };
 
 void service_stamp(struct node *n, struct service_stamp *out); /* at once */
