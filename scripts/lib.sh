@@ -83,10 +83,12 @@ quietly() {
 build_tree() {
     local dir=$1
     shift
-    [ -x "$top/configure" ] || quietly "autoreconf" autoreconf -i "$top"
+    if [ ! -x "$top/configure" ] || [ ! -e "$top/build-aux/install-sh" ]; then
+        quietly "autoreconf" autoreconf -i "$top"
+    fi
     if [ ! -e "$dir/Makefile" ]; then
         mkdir -p "$dir"
-        (cd "$dir" && quietly "configure" "$top/configure" -q "$@")
+        (cd "$dir" && quietly "configure" "$top/configure" -q "$@") || exit 1
     fi
     quietly "make in $dir" make -C "$dir" -j"$(nproc)"
 }
