@@ -30,22 +30,49 @@ static struct peer *peer_slot(struct shared *s, raft_id id)
     return NULL;
 }
 
-static void free_slots_of_the_gone(struct shared *s)
+static void occupy(struct peer *p, raft_id id, bool guest)
+{
+    memset(p, 0, sizeof *p);
+    p->id = id;
+    p->guest = guest;
+    p->stale_link = true; /* of whoever was here before */
+}
+
+/* A free slot, or that of a guest: there are sixteen, and fifteen other members at most. */
+static struct peer *vacant_slot(struct shared *s)
+{
+    struct peer *p = peer_slot(s, 0);
+
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX && p == NULL; i++)
+        if (s->peers[i].guest)
+            p = &s->peers[i];
+    CHECK(p != NULL);
+    return p;
+}
+
+static void set_address(struct peer *p, const char *address)
+{
+    if (strcmp(p->address, address) == 0)
+        return;
+    snprintf(p->address, sizeof p->address, "%s", address);
+    p->stale_link = true;
+}
+
+static void make_guests_of_the_gone(struct shared *s)
 {
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
         struct peer *p = &s->peers[i];
 
-        if (p->id == 0 || directory_find(&s->directory, p->id) != NULL)
-            continue;
-        p->id = 0;
-        p->moved = false;
-        p->stale_link = true;
+        if (p->id != 0 && directory_find(&s->directory, p->id) == NULL) {
+            p->guest = true;
+            p->moved = false;
+        }
     }
 }
 
 void shared_assign_peers(struct shared *s)
 {
-    free_slots_of_the_gone(s);
+    make_guests_of_the_gone(s);
     for (unsigned i = 0; i < s->directory.latest.count; i++) {
         const struct member *m = &s->directory.latest.list[i];
         struct peer *p = peer_slot(s, m->id);
@@ -53,19 +80,26 @@ void shared_assign_peers(struct shared *s)
         if (m->id == s->self)
             continue;
         if (p == NULL) {
-            /* Fifteen others at most, sixteen slots: one is free. */
-            p = peer_slot(s, 0);
-            CHECK(p != NULL);
-            p->id = m->id;
-            p->stale_link = true;
+            p = vacant_slot(s);
+            occupy(p, m->id, false);
         }
-        if (strcmp(p->address, m->peer) != 0) {
-            snprintf(p->address, sizeof p->address, "%s", m->peer);
-            p->stale_link = true;
-        }
+        p->guest = false;
+        set_address(p, m->peer);
         if (p->moved && strcmp(p->moved_peer, m->peer) == 0 && strcmp(p->moved_client, m->client) == 0)
             p->moved = false;
     }
+}
+
+void shared_host_guest(struct shared *s, raft_id id, const char *address)
+{
+    struct peer *p = peer_slot(s, id);
+
+    if (p == NULL) {
+        p = vacant_slot(s);
+        occupy(p, id, true);
+    }
+    if (p->guest)
+        set_address(p, address);
 }
 
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members)

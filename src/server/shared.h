@@ -22,9 +22,12 @@ enum phase {
     PHASE_DRAINING /* stopping: new requests are refused, leadership goes, those in flight are answered */
 };
 
-/* One other member: the slot of its sender. Slots follow the latest configuration (shared_assign_peers). */
+/* One other server: the slot of its sender. Slots follow the latest configuration (shared_assign_peers). A guest is not in
+ * it, but the core may still have something to say to it: an answer to a candidate of a configuration that we have not got
+ * yet, or, to one that was removed, that it was. It stays until a member needs the slot. */
 struct peer {
     raft_id id; /* 0: free */
+    bool guest;
     char address[ADDRESS_MAX];
     /* The address changed or the member went: the sender closes its link at its next turn. Set by shared_assign_peers,
      * cleared by the sender. */
@@ -86,6 +89,8 @@ void shared_close(struct shared *s);
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members);
 
 void shared_assign_peers(struct shared *s); /* after any change of directory.latest */
+/* A server that we do not know wants an answer: gives it a slot as a guest at `address`, if one is free. */
+void shared_host_guest(struct shared *s, raft_id id, const char *address);
 /* The index of the configuration that we know ourselves a member by: the newer of our joining and the committed one. */
 raft_index shared_config_index(const struct shared *s);
 void shared_fail(struct shared *s, int err, const char *what); /* the first failure counts */
