@@ -28,7 +28,7 @@ struct life {
     const struct options *options;
     char client[ADDRESS_MAX], peer[ADDRESS_MAX];
     const char *bind;
-    char join[ADDRESS_MAX * 4]; /* "": do not join */
+    char join[OPTIONS_JOIN_MAX]; /* "": do not join */
     struct datadir *datadir;
     struct node *node;
     struct http *http;

@@ -165,6 +165,26 @@ static int read_argument(int argc, char **argv, int *at, struct options *out, st
     return set(o, out, "-", argv[*at], why);
 }
 
+/* Each of the targets is an address, and the list has room where main.c keeps it. */
+static int check_join(const char *targets, struct why *why)
+{
+    struct address a;
+    char one[ADDRESS_MAX];
+    const char *at = targets;
+
+    if (strlen(targets) >= OPTIONS_JOIN_MAX)
+        return why_set(why, ERR_INVALID, "-join names too many: at most %d bytes", OPTIONS_JOIN_MAX - 1);
+    for (;;) {
+        size_t length = strcspn(at, ",");
+
+        if (snprintf(one, sizeof one, "%.*s", (int)length, at) >= (int)sizeof one || address_parse(one, &a) != 0)
+            return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", targets);
+        if (at[length] == '\0')
+            return 0;
+        at += length + 1;
+    }
+}
+
 static int check_together(struct options *out, struct why *why)
 {
     struct address a;
@@ -187,7 +207,7 @@ static int check_together(struct options *out, struct why *why)
     snprintf(text, sizeof text, strchr(out->host, ':') != NULL ? "[%s]:1" : "%s:1", out->host);
     if (strlen(out->host) >= sizeof a.host || address_parse(text, &a) != 0)
         return why_set(why, ERR_INVALID, "-host wants a name or an address, not \"%s\"", out->host);
-    return 0;
+    return out->join != NULL ? check_join(out->join, why) : 0;
 }
 
 int options_parse(int argc, char **argv, struct options *out, struct why *why)

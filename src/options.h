@@ -7,6 +7,9 @@
 
 #include "base/err.h"
 #include "base/logger.h"
+#include "base/text.h"
+
+#define OPTIONS_JOIN_MAX (4 * ADDRESS_MAX) /* bytes of -join, with the NUL */
 
 struct options {
     uint64_t port, peer_port; /* peer_port 0: port + 10000 */
