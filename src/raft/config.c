@@ -56,6 +56,13 @@ bool is_voter(const struct raft *r)
     return config_has_voter(config_in_force(r), r->self);
 }
 
+/* Who was removed may still be needed, until that is committed: perhaps it alone has the entry, and those who remain
+ * cannot win against its longer log. It stands, without a vote of its own [thesis 4.2.2]. */
+bool may_lead(const struct raft *r)
+{
+    return is_voter(r) || (r->latest.index > r->commit && config_has_voter(&r->committed.config, r->self));
+}
+
 bool has_other_voters(const struct raft *r)
 {
     return config_voters(config_in_force(r)) > (is_voter(r) ? 1U : 0U);

@@ -97,9 +97,10 @@ void raft_start(struct raft *r, raft_time now, raft_index last, raft_index appli
     assert(last >= r->terms.last);
     assert(last == r->terms.base.index || r->terms.count > 0);
     r->terms.last = last;
-    assert(r->term >= terms_last(&r->terms).term);
     assert(applied >= r->terms.base.index);
     assert(applied <= last);
+    if (terms_last(&r->terms).term > r->term)
+        term_raise(r, terms_last(&r->terms).term); /* a map of that term came, and a crash before its term was saved */
     r->durable = last;
     r->writing = last;
     r->commit = applied;
@@ -196,8 +197,8 @@ raft_time raft_tick_due(const struct raft *r)
 
     if (r->role == RAFT_LEADER)
         return least(due, leader_due(r));
-    /* Who has no vote only forgets a leader that has fallen silent. */
-    if (is_voter(r) || r->leader != 0)
+    /* Who may not lead only forgets a leader that has fallen silent. */
+    if (may_lead(r) || r->leader != 0)
         due = least(due, r->election_at);
     return due;
 }

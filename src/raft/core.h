@@ -227,6 +227,7 @@ void config_installed(struct raft *r, const struct raft_config *c, raft_index in
 uint64_t quorum_value(unsigned count, uint64_t *values); /* the highest value that a majority reaches; sorts them */
 uint64_t quorum_of(const struct raft *r, uint64_t own, uint64_t (*value)(const struct peer *p));
 bool is_voter(const struct raft *r); /* are we, in the configuration in force? */
+bool may_lead(const struct raft *r);
 bool has_other_voters(const struct raft *r);
 struct peer *peer_find(struct raft *r, raft_id id);
 const struct peer *peer_look(const struct raft *r, raft_id id);

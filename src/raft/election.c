@@ -8,7 +8,7 @@
 static bool may_stand(const struct raft *r)
 {
     /* Before our term is durable nobody has heard that we stand in it: another term would not be heard either. */
-    return is_voter(r) && hard_state_saved(r) && !disk_hangs(r);
+    return may_lead(r) && hard_state_saved(r) && !disk_hangs(r);
 }
 
 static uint64_t has_granted(const struct peer *p)
@@ -48,7 +48,7 @@ static void ask_anew(struct raft *r)
 
 void election_stand(struct raft *r)
 {
-    assert(is_voter(r));
+    assert(may_lead(r));
     term_raise(r, r->term + 1);
     r->role = RAFT_CANDIDATE;
     r->vote = r->self;
