@@ -19,7 +19,7 @@ options: base/* wire/members.h options.h
 
 # header outside libc: the files that may include it, and nobody else.
 outside='
-pthread.h:  src/server/* src/main.c src/base/logger.c src/store/env.c
+pthread.h:  src/server/* src/main.c src/base/logger.c src/store/env.c src/http/watch.h
 civetweb.h: src/http/*
 jansson.h:  src/http/* src/server/join.c
 lmdb.h:     src/store/*

@@ -2,8 +2,8 @@
  *
  * begin_request answers everything, so civetweb's own handlers, files, CGI, listings and CORS are never reached.
  *
- * Decided here, as PRODUCT.md is silent: unknown paths, "/" and "/cluster/" among them, are 404; "/db" is "/db/"; a key
- * must follow "/db/" for anything but listing (405); OPTIONS is 204 with Allow; HEAD goes wherever GET goes; methods that
+ * Decided here, as PRODUCT.md is silent: unknown paths are 404, "/cluster/" among them; "/" says what there is;
+ * "/db" is "/db/"; a write without a key, to /db/, is 400; OPTIONS is 204 with Allow; HEAD goes wherever GET goes; methods that
  * civetweb does not know are 400; what civetweb refuses itself gets an answer in our form. When every worker holds a
  * connection, those idle for more than 2 s are ended, and a busy one is asked to connect anew after 128 requests, so that
  * others get their turn. civetweb as Debian builds it listens on IPv4 alone. */
@@ -50,7 +50,7 @@ struct route {
 
 static const struct route routes[] = {
     {"/db/", true, READS | BODIES | DELETES, "GET, HEAD, POST, PUT, DELETE, OPTIONS", kv_handle},
-    {"/db/", false, READS, "GET, HEAD, OPTIONS", kv_list},
+    {"/db/", false, READS | BODIES | DELETES, "GET, HEAD, OPTIONS", kv_list},
     {"/db", false, READS, "GET, HEAD, OPTIONS", kv_list},
     {"/cluster", false, READS, "GET, HEAD, OPTIONS", cluster_handle},
     {"/cluster/members", false, READS | METHOD_BIT(METHOD_POST), "GET, HEAD, POST, OPTIONS", cluster_members_handle},
@@ -58,6 +58,7 @@ static const struct route routes[] = {
     {"/cluster/leader", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_leader_handle},
     {"/cluster/invitation", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_invitation_handle},
     {"/join", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_join_handle},
+    {"/", false, READS, "GET, HEAD, OPTIONS", info_root},
     {"/status", false, READS, "GET, HEAD, OPTIONS", info_status},
     {"/livez", false, READS, "GET, HEAD, OPTIONS", info_livez},
     {"/readyz", false, READS, "GET, HEAD, OPTIONS", info_readyz},

@@ -165,6 +165,7 @@ void cluster_member_handle(struct exchange *x, struct view rest);
 void cluster_leader_handle(struct exchange *x, struct view rest);
 void cluster_invitation_handle(struct exchange *x, struct view rest);
 void cluster_join_handle(struct exchange *x, struct view rest);
+void info_root(struct exchange *x, struct view rest);
 void info_status(struct exchange *x, struct view rest);
 void info_livez(struct exchange *x, struct view rest);
 void info_readyz(struct exchange *x, struct view rest);

@@ -1,4 +1,4 @@
-/* /status, /livez and /readyz: this server about itself.
+/* /, /status, /livez and /readyz: this server about itself.
  *
  * Decided here, as PRODUCT.md is silent: GET /status is one JSON object, {"version","name","cluster","id","role","leader"
  * (a name or null),"leader_id","term","commit","applied","durable","log_first","log_last","keys","store_used","store_file",
@@ -57,6 +57,12 @@ static void say(struct exchange *x, const char *line)
 
     service_stamp(x->http->node, &stamp);
     exchange_send(x, &r, &stamp);
+}
+
+void info_root(struct exchange *x, struct view rest)
+{
+    (void)rest;
+    say(x, "raftd: /db/KEY /db/?prefix= /cluster /status /livez /readyz /metrics, see raftd-http(7)\n");
 }
 
 void info_livez(struct exchange *x, struct view rest)

@@ -318,6 +318,10 @@ void kv_list(struct exchange *x, struct view rest)
     struct view prefix, after;
 
     (void)rest;
+    if (x->method != METHOD_GET && x->method != METHOD_HEAD) {
+        exchange_error(x, 400, "bad_request", "bad request: a key has 1 to %d bytes", SERVICE_KEY_MAX);
+        return;
+    }
     if (!take_query_key(x, "prefix", prefix_room, &prefix) || !take_query_key(x, "after", after_room, &after) ||
         !take_consistency(x, &consistency)) {
         return;

@@ -244,7 +244,7 @@ void exchange_error_with(struct exchange *x, int status, const char *code, const
 void exchange_error(struct exchange *x, int status, const char *code, const char *format, ...)
 {
     struct service_stamp stamp;
-    char text[512] = "raftd: ";
+    char text[512] = "raftd: "; /* what comes from outside in it is short */
     size_t used = strlen(text);
     va_list args;
 
@@ -309,7 +309,7 @@ void exchange_refuse(struct exchange *x, enum asked what)
     enum service_code code = result->code;
     const char *text = what == ASKED_READ ? refusals[code].read : refusals[code].write;
     const char *extra = refusals[code].extra;
-    char line[320], etag[40];
+    char line[sizeof result->text + 8], etag[40];
 
     if (code == SERVICE_STOPPING)
         x->close = true;
