@@ -93,6 +93,14 @@ static struct socket_wait wait_of(const struct link *l, int timeout_ms)
     return socket_wait_for(timeout_ms, l->wake);
 }
 
+/* The time that a payload takes even on a slow line comes on top: a large entry must get through it, too. */
+static struct socket_wait allow_for(struct socket_wait w, size_t size)
+{
+    if (w.until_ms != UINT64_MAX)
+        w.until_ms += size / LINK_RATE_MIN;
+    return w;
+}
+
 /* Closes on an error; returns it. */
 static int ended(struct link *l, int err)
 {
@@ -184,7 +192,7 @@ static int read_frame(struct link *l, uint32_t limit, struct socket_wait w, enum
             return err;
         if (h.type != 0 && l->end - l->begin >= size)
             return take_frame(l, &h, type, payload);
-        err = fill(l, size, w);
+        err = fill(l, size, allow_for(w, h.size));
         if (err != 0)
             return err;
     }
@@ -223,7 +231,7 @@ static int send_frame(struct link *l, enum frame_type type, const struct iovec *
         checksum_stream_add(l->checksum, parts[i].iov_base, parts[i].iov_len);
     }
     frame_header_encode(type, (uint32_t)size, checksum_stream_value(l->checksum), header);
-    return socket_write_until(l->fd, l->parts, count + 1, w);
+    return socket_write_until(l->fd, l->parts, count + 1, allow_for(w, size));
 }
 
 static int send_bytes(struct link *l, enum frame_type type, const struct bytes *payload, struct socket_wait w)
@@ -429,6 +437,7 @@ static int read_hello(struct link *l, struct socket_wait w, struct hello *hello)
 
     if (err != 0)
         return err;
+    forget_handed_out(l);
     return type == FRAME_HELLO ? hello_decode(payload, hello) : ERR_MALFORMED;
 }
 
@@ -444,9 +453,11 @@ int link_accept(struct link *l, int fd, const char *client_url, int timeout_ms, 
         return ended(l, ERR_CLOSED);
     while (l->end < 4 && err == 0)
         err = fill(l, FRAME_HEADER_SIZE, w);
-    if (err == 0)
-        err = begins_like_http(l->data) ? answer_http(l, client_url, w) : read_hello(l, w, hello);
-    return ended(l, err);
+    if (err != 0)
+        return ended(l, err);
+    if (begins_like_http(l->data))
+        return ended(l, answer_http(l, client_url, w));
+    return ended(l, frame_has_magic(l->data) ? read_hello(l, w, hello) : ERR_MALFORMED);
 }
 
 int link_welcome(struct link *l, const struct welcome *w, int timeout_ms)

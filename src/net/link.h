@@ -23,7 +23,8 @@ bool link_is_open(const struct link *l);
 int link_open(struct link *l, const struct address *to, const struct hello *hello, int timeout_ms,
               struct refusal *refusal);
 /* Sends one frame, its payload in parts (at most LINK_PARTS_MAX, FRAME_PAYLOAD_MAX bytes together). First looks whether the other
- * side has refused us meanwhile: ERR_REFUSED and *refusal. Any error closes the link. */
+ * side has refused us meanwhile: ERR_REFUSED and *refusal. It has timeout_ms and what its size takes at LINK_RATE_MIN. Any
+ * error closes the link. */
 #define LINK_PARTS_MAX 600
 int link_send(struct link *l, enum frame_type type, struct iovec *parts, int count, int timeout_ms,
               struct refusal *refusal);
@@ -37,9 +38,10 @@ int link_accept(struct link *l, int fd, const char *client_url, int timeout_ms, 
 int link_welcome(struct link *l, const struct welcome *w, int timeout_ms);
 void link_refuse(struct link *l, const struct refusal *r, int timeout_ms); /* and closes */
 /* The next frame; its payload is the link's and valid until the next call. timeout_ms < 0: as long as it takes for a
- * frame to begin; once it has begun, the rest must come within LINK_FRAME_TIMEOUT_MS. ERR_CORRUPT, ERR_MALFORMED,
- * ERR_CLOSED, ERR_TIMEOUT close it. */
+ * frame to begin; once it has begun, the rest must come within LINK_FRAME_TIMEOUT_MS, and what its size takes at
+ * LINK_RATE_MIN. ERR_CORRUPT, ERR_MALFORMED, ERR_CLOSED, ERR_TIMEOUT close it. */
 #define LINK_FRAME_TIMEOUT_MS 10000
+#define LINK_RATE_MIN         32 /* bytes in a millisecond: slower than that and nobody is there */
 int link_receive(struct link *l, int timeout_ms, enum frame_type *type, struct view *payload);
 
 void link_interrupt(

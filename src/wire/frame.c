@@ -35,12 +35,17 @@ static bool type_known(uint16_t type)
     return false;
 }
 
+bool frame_has_magic(const uint8_t in[4])
+{
+    return codec_get_u32(in + AT_MAGIC) == MAGIC;
+}
+
 int frame_header_decode(const uint8_t in[FRAME_HEADER_SIZE], uint32_t limit, struct frame_header *out)
 {
     uint16_t type = codec_get_u16(in + AT_TYPE);
     uint32_t size = codec_get_u32(in + AT_SIZE);
 
-    if (codec_get_u32(in + AT_MAGIC) != MAGIC || !type_known(type))
+    if (!frame_has_magic(in) || !type_known(type))
         return ERR_MALFORMED;
     if (codec_get_u16(in + AT_SPARE_16) != 0 || codec_get_u32(in + AT_SPARE_32) != 0)
         return ERR_MALFORMED;

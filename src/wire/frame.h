@@ -36,6 +36,7 @@ struct frame_header {
 
 void frame_header_encode(enum frame_type type, uint32_t payload_size, uint64_t payload_checksum,
                          uint8_t out[FRAME_HEADER_SIZE]);
+bool frame_has_magic(const uint8_t in[4]); /* whether a frame may begin like this */
 /* ERR_MALFORMED: magic, type, size over `limit`, non-zero spare bytes. The checksum can be verified only with the payload. */
 int frame_header_decode(const uint8_t in[FRAME_HEADER_SIZE], uint32_t limit, struct frame_header *out);
 /* 0 or ERR_CORRUPT. */

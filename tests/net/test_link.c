@@ -1,0 +1,932 @@
+#include "net/link.h"
+
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../suite.h"
+#include "base/checksum.h"
+#include "base/clock.h"
+#include "base/codec.h"
+#include "loopback.h"
+
+#define URL    "http://client.example:4001"
+#define WAIT   2000 /* ms: longer than anything takes that is to succeed */
+#define LARGE  (3u << 20)
+#define FLOODS (48u << 20)
+
+static struct hello a_hello(void)
+{
+    return (struct hello){
+        .version_min = PROTOCOL_VERSION_MIN,
+        .version_max = PROTOCOL_VERSION_MAX,
+        .cluster = 77,
+        .from = 1,
+        .to = 2,
+        .config_index = 5,
+        .name = "one",
+        .client = "localhost:4001",
+        .peer = "localhost:14001",
+    };
+}
+
+/* What the side that is connected to does in its own thread: accepts one connection and answers the hello. */
+struct host {
+    int listener;
+    struct address at;
+    struct link *link;
+    struct hello hello;
+    struct welcome welcome;
+    struct refusal refusal; /* reason 0: welcome */
+    int err;
+    pthread_t thread;
+};
+
+static void *host_main(void *arg)
+{
+    struct host *h = arg;
+    int fd = -1;
+
+    h->err = socket_accept(h->listener, WAIT, &fd);
+    if (h->err == 0)
+        h->err = link_accept(h->link, fd, URL, WAIT, &h->hello);
+    if (h->err != 0)
+        return NULL;
+    if (h->refusal.reason != 0)
+        link_refuse(h->link, &h->refusal, WAIT);
+    else
+        h->err = link_welcome(h->link, &h->welcome, WAIT);
+    return NULL;
+}
+
+static void host_start(struct host *h)
+{
+    *h = (struct host){.link = link_new(), .welcome = {.version = 1, .id = 2}};
+    h->listener = loopback_listen(&h->at);
+}
+
+static void host_run(struct host *h)
+{
+    ck_assert_int_eq(pthread_create(&h->thread, NULL, host_main, h), 0);
+}
+
+static void host_join(struct host *h)
+{
+    pthread_join(h->thread, NULL);
+}
+
+static void host_stop(struct host *h)
+{
+    link_free(h->link);
+    socket_close(h->listener);
+}
+
+/* A link that has been greeted: what the one returned sends, h->link receives. */
+static struct link *a_pair(struct host *h)
+{
+    struct link *l = link_new();
+    struct hello hello = a_hello();
+    struct refusal refusal;
+
+    host_start(h);
+    host_run(h);
+    ck_assert_int_eq(link_open(l, &h->at, &hello, WAIT, &refusal), 0);
+    host_join(h);
+    ck_assert_int_eq(h->err, 0);
+    return l;
+}
+
+static void end_pair(struct host *h, struct link *l)
+{
+    link_free(l);
+    host_stop(h);
+}
+
+static int send_text(struct link *l, const char *text, struct refusal *refusal)
+{
+    uint8_t copy[256];
+    struct iovec part = {copy, strlen(text)};
+
+    memcpy(copy, text, part.iov_len);
+    return link_send(l, FRAME_MESSAGE, &part, 1, WAIT, refusal);
+}
+
+static void expect_text(struct link *l, const char *text)
+{
+    enum frame_type type;
+    struct view payload;
+
+    ck_assert_int_eq(link_receive(l, WAIT, &type, &payload), 0);
+    ck_assert_int_eq(type, FRAME_MESSAGE);
+    ck_assert(view_equal(payload, view_of_text(text)));
+}
+
+static int receive(struct link *l, int timeout_ms)
+{
+    enum frame_type type;
+    struct view payload;
+
+    return link_receive(l, timeout_ms, &type, &payload);
+}
+
+/* A frame as bytes, for those who speak without a link. */
+static size_t raw_frame(enum frame_type type, struct view payload, uint8_t *out)
+{
+    frame_header_encode(type, (uint32_t)payload.size, checksum(payload.data, payload.size, 0), out);
+    if (payload.size > 0)
+        memcpy(out + FRAME_HEADER_SIZE, payload.data, payload.size);
+    return FRAME_HEADER_SIZE + payload.size;
+}
+
+static size_t raw_hello(uint8_t *out)
+{
+    struct hello hello = a_hello();
+    struct bytes b;
+    size_t size;
+
+    bytes_init(&b, FRAME_GREETING_MAX);
+    hello_encode(&hello, &b);
+    size = raw_frame(FRAME_HELLO, bytes_view(&b), out);
+    bytes_clear(&b);
+    return size;
+}
+
+/* The receiver's side of a connection over which somebody strange has said `data`. */
+static int accept_bytes(const void *data, size_t size, int timeout_ms)
+{
+    struct link *l = link_new();
+    struct hello hello;
+    int client, server, err;
+
+    loopback_pair(&client, &server);
+    loopback_send(client, data, size);
+    err = link_accept(l, server, URL, timeout_ms, &hello);
+    ck_assert(link_is_open(l) == (err == 0));
+    socket_close(client);
+    link_free(l);
+    return err;
+}
+
+/* A link that has welcomed a descriptor. */
+static struct link *a_receiver(int *client)
+{
+    struct link *l = link_new();
+    struct welcome w = {.version = 1, .id = 2};
+    struct hello hello;
+    uint8_t raw[2048];
+    int server;
+
+    loopback_pair(client, &server);
+    loopback_send(*client, raw, raw_hello(raw));
+    ck_assert_int_eq(link_accept(l, server, URL, WAIT, &hello), 0);
+    ck_assert_int_eq(link_welcome(l, &w, WAIT), 0);
+    return l;
+}
+
+/* ---- greeting ---- */
+
+START_TEST(a_greeting_tells_both_who_they_are)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+
+    ck_assert(link_is_open(l));
+    ck_assert(link_is_open(h.link));
+    ck_assert_uint_eq(h.hello.cluster, 77);
+    ck_assert_uint_eq(h.hello.from, 1);
+    ck_assert_uint_eq(h.hello.to, 2);
+    ck_assert_str_eq(h.hello.name, "one");
+    ck_assert_str_eq(h.hello.peer, "localhost:14001");
+    end_pair(&h, l);
+    link_free(NULL);
+}
+END_TEST
+
+START_TEST(a_refused_greeting_says_why)
+{
+    struct host h;
+    struct link *l = link_new();
+    struct hello hello = a_hello();
+    struct refusal refusal = {0};
+
+    host_start(&h);
+    h.refusal = (struct refusal){.reason = REFUSAL_CLUSTER, .config_index = 9, .text = "not ours"};
+    host_run(&h);
+    ck_assert_int_eq(link_open(l, &h.at, &hello, WAIT, &refusal), ERR_REFUSED);
+    ck_assert_int_eq(refusal.reason, REFUSAL_CLUSTER);
+    ck_assert_uint_eq(refusal.config_index, 9);
+    ck_assert_str_eq(refusal.text, "not ours");
+    ck_assert(!link_is_open(l));
+    host_join(&h);
+    ck_assert(!link_is_open(h.link));
+    end_pair(&h, l);
+}
+END_TEST
+
+START_TEST(a_welcome_from_another_or_with_another_version_is_malformed)
+{
+    static const struct welcome wrong[] = {{.version = 1, .id = 3}, {.version = 2, .id = 2}};
+
+    for (int i = 0; i < 2; i++) {
+        struct host h;
+        struct link *l = link_new();
+        struct hello hello = a_hello();
+        struct refusal refusal;
+
+        host_start(&h);
+        h.welcome = wrong[i];
+        host_run(&h);
+        ck_assert_int_eq(link_open(l, &h.at, &hello, WAIT, &refusal), ERR_MALFORMED);
+        host_join(&h);
+        end_pair(&h, l);
+    }
+}
+END_TEST
+
+START_TEST(who_does_not_answer_a_hello_is_given_up_in_time)
+{
+    struct address at;
+    int listener = loopback_listen(&at);
+    struct link *l = link_new();
+    struct hello hello = a_hello();
+    struct refusal refusal;
+    uint64_t begun = clock_now_ms();
+
+    ck_assert_int_eq(link_open(l, &at, &hello, 80, &refusal), ERR_TIMEOUT);
+    ck_assert_uint_ge(clock_now_ms() - begun, 80);
+    ck_assert_uint_lt(clock_now_ms() - begun, 600);
+    ck_assert(!link_is_open(l));
+    socket_close(listener);
+    ck_assert_int_eq(link_open(l, &at, &hello, WAIT, &refusal), ERR_UNREACHABLE);
+    link_free(l);
+}
+END_TEST
+
+START_TEST(who_begins_with_anything_but_a_hello_is_malformed)
+{
+    uint8_t raw[2048];
+    size_t size = raw_hello(raw);
+
+    ck_assert_int_eq(accept_bytes(raw, size, WAIT), 0);
+    ck_assert_int_eq(accept_bytes("\x16\x03\x01\x02junk", 8, WAIT), ERR_MALFORMED); /* TLS */
+    ck_assert_int_eq(accept_bytes("RFD2\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24, WAIT), ERR_MALFORMED);
+    size = raw_frame(FRAME_MESSAGE, view_of_text("x"), raw);
+    ck_assert_int_eq(accept_bytes(raw, size, WAIT), ERR_MALFORMED);
+    size = raw_frame(FRAME_HELLO, view_of_text("no hello"), raw);
+    ck_assert_int_eq(accept_bytes(raw, size, WAIT), ERR_MALFORMED);
+    size = raw_hello(raw);
+    raw[size - 1] ^= 1;
+    ck_assert_int_eq(accept_bytes(raw, size, WAIT), ERR_CORRUPT);
+    ck_assert_int_eq(accept_bytes(raw, size - 1, 50), ERR_TIMEOUT);
+    ck_assert_int_eq(accept_bytes(raw, 3, 50), ERR_TIMEOUT);
+}
+END_TEST
+
+START_TEST(nothing_large_is_awaited_before_the_greeting)
+{
+    static const uint32_t sizes[] = {FRAME_GREETING_MAX + 1, FRAME_PAYLOAD_MAX, INT32_MAX, UINT32_MAX - 24, UINT32_MAX};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t header[FRAME_HEADER_SIZE];
+
+        frame_header_encode(FRAME_HELLO, sizes[i], 0, header);
+        ck_assert_int_eq(accept_bytes(header, sizeof header, WAIT), ERR_MALFORMED);
+    }
+}
+END_TEST
+
+struct dripper {
+    int fd;
+    unsigned bytes;
+    const uint8_t *data;
+};
+
+static void *drip(void *arg)
+{
+    const struct dripper *d = arg;
+
+    for (unsigned i = 0; i < d->bytes; i++) {
+        if (send(d->fd, d->data + i, 1, MSG_NOSIGNAL) < 0)
+            break;
+        usleep(5000);
+    }
+    return NULL;
+}
+
+START_TEST(a_dripped_hello_does_not_stretch_the_deadline)
+{
+    struct link *l = link_new();
+    struct hello hello;
+    uint8_t raw[2048];
+    struct dripper d = {.bytes = 400, .data = raw};
+    int server;
+    uint64_t begun;
+    pthread_t thread;
+
+    raw_hello(raw);
+    loopback_pair(&d.fd, &server);
+    pthread_create(&thread, NULL, drip, &d);
+    begun = clock_now_ms();
+    ck_assert_int_eq(link_accept(l, server, URL, 100, &hello), ERR_TIMEOUT);
+    ck_assert_uint_lt(clock_now_ms() - begun, 1500);
+    pthread_join(thread, NULL);
+    socket_close(d.fd);
+    link_free(l);
+}
+END_TEST
+
+/* ---- HTTP on the peer port ---- */
+
+/* What a client that says `request` is answered. */
+static void http_answer(const char *request, const char *url, char *answer, size_t size)
+{
+    struct link *l = link_new();
+    struct hello hello;
+    size_t at = 0;
+    size_t got = 0;
+    int client, server;
+
+    loopback_pair(&client, &server);
+    loopback_send_text(client, request);
+    socket_finish(client);
+    ck_assert_int_eq(link_accept(l, server, url, WAIT, &hello), ERR_REFUSED);
+    ck_assert(!link_is_open(l));
+    while (socket_read_some(client, answer + at, size - 1 - at, WAIT, &got) == 0)
+        at += got;
+    answer[at] = '\0';
+    socket_close(client);
+    link_free(l);
+}
+
+START_TEST(http_is_sent_to_the_client_port)
+{
+    char answer[8192];
+    const char *body;
+    unsigned length = 0;
+
+    http_answer("POST /join?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", URL "/", answer, sizeof answer);
+    ck_assert_ptr_eq(strstr(answer, "HTTP/1.1 307 Temporary Redirect\r\n"), answer);
+    ck_assert_ptr_nonnull(strstr(answer, "\r\nLocation: " URL "/join?x=1\r\n"));
+    ck_assert_ptr_nonnull(strstr(answer, "\r\nConnection: close\r\n"));
+    body = strstr(answer, "\r\n\r\n");
+    ck_assert_ptr_nonnull(body);
+    ck_assert_int_eq(sscanf(strstr(answer, "Content-Length: "), "Content-Length: %u", &length), 1);
+    ck_assert_uint_eq(strlen(body + 4), length);
+    ck_assert_int_eq(body[strlen(body) - 1], '\n');
+}
+END_TEST
+
+START_TEST(a_strange_request_line_is_sent_to_the_root)
+{
+    static const char *const requests[] = {"GET \r\n\r\n", "GET /a\tb HTTP/1.1\r\n", "GET http://x/ HTTP/1.1\r\n",
+                                           "GET /no-end\r\n", "POST  / HTTP/1.1\r\n"};
+    char answer[8192];
+
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        http_answer(requests[i], URL, answer, sizeof answer);
+        ck_assert_msg(strstr(answer, "\r\nLocation: " URL "/\r\n") != NULL, "%s: %s", requests[i], answer);
+    }
+}
+END_TEST
+
+START_TEST(a_request_line_without_end_is_malformed)
+{
+    char line[2 * FRAME_GREETING_MAX];
+
+    memset(line, 'x', sizeof line);
+    memcpy(line, "GET /", 5);
+    ck_assert_int_eq(accept_bytes(line, sizeof line, WAIT), ERR_MALFORMED);
+    ck_assert_int_eq(accept_bytes(line, 100, 50), ERR_TIMEOUT);
+}
+END_TEST
+
+/* ---- frames ---- */
+
+START_TEST(frames_arrive_in_order_and_whole)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+    struct refusal refusal;
+    enum frame_type type;
+    struct view payload;
+
+    for (int i = 0; i < 500; i++) {
+        char text[32];
+
+        snprintf(text, sizeof text, "message %d", i);
+        ck_assert_int_eq(send_text(l, text, &refusal), 0);
+    }
+    for (int i = 0; i < 500; i++) {
+        char text[32];
+
+        snprintf(text, sizeof text, "message %d", i);
+        expect_text(h.link, text);
+    }
+    ck_assert_int_eq(link_send(l, FRAME_HELLO, NULL, 0, WAIT, &refusal), 0);
+    ck_assert_int_eq(link_receive(h.link, WAIT, &type, &payload), 0);
+    ck_assert_int_eq(type, FRAME_HELLO);
+    ck_assert_uint_eq(payload.size, 0);
+    end_pair(&h, l);
+}
+END_TEST
+
+/* Sends `count` large frames in parts of odd sizes, then a small one. */
+struct sending {
+    struct link *link;
+    unsigned count;
+    int err;
+};
+
+static void fill_large(uint8_t *data, unsigned which)
+{
+    for (size_t i = 0; i < LARGE; i++)
+        data[i] = (uint8_t)(i + i / 255 + which);
+}
+
+static void *send_large(void *arg)
+{
+    struct sending *s = arg;
+    uint8_t *data = malloc(LARGE);
+    struct refusal refusal;
+
+    for (unsigned n = 0; n < s->count && s->err == 0; n++) {
+        struct iovec parts[LINK_PARTS_MAX];
+        size_t at = 0;
+        int count = 0;
+
+        fill_large(data, n);
+        while (count < LINK_PARTS_MAX - 1) {
+            size_t size = (size_t)count % 5 * 997;
+
+            parts[count++] = (struct iovec){data + at, size};
+            at += size;
+        }
+        parts[count++] = (struct iovec){data + at, LARGE - at};
+        s->err = link_send(s->link, FRAME_MESSAGE, parts, count, WAIT, &refusal);
+    }
+    if (s->err == 0)
+        s->err = send_text(s->link, "small", &refusal);
+    free(data);
+    return NULL;
+}
+
+START_TEST(large_frames_in_many_parts_arrive_whole)
+{
+    struct host h;
+    struct sending s = {.link = a_pair(&h), .count = 4};
+    uint8_t *expected = malloc(LARGE);
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, send_large, &s);
+    for (unsigned n = 0; n < s.count; n++) {
+        enum frame_type type;
+        struct view payload;
+
+        fill_large(expected, n);
+        ck_assert_int_eq(link_receive(h.link, WAIT, &type, &payload), 0);
+        ck_assert(view_equal(payload, view_of(expected, LARGE)));
+    }
+    expect_text(h.link, "small");
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(s.err, 0);
+    ck_assert_int_eq(receive(h.link, 10), ERR_TIMEOUT);
+    ck_assert(!link_is_open(h.link));
+    free(expected);
+    end_pair(&h, s.link);
+}
+END_TEST
+
+START_TEST(a_frame_may_come_byte_by_byte)
+{
+    uint8_t raw[64];
+    struct dripper d = {.data = raw};
+    struct link *l = a_receiver(&d.fd);
+    pthread_t thread;
+
+    d.bytes = (unsigned)raw_frame(FRAME_MESSAGE, view_of_text("drops"), raw);
+    pthread_create(&thread, NULL, drip, &d);
+    expect_text(l, "drops");
+    pthread_join(thread, NULL);
+    socket_close(d.fd);
+    link_free(l);
+}
+END_TEST
+
+START_TEST(a_frame_after_half_of_another_is_read_on)
+{
+    uint8_t raw[64];
+    size_t size = raw_frame(FRAME_MESSAGE, view_of_text("one"), raw);
+    int client;
+    struct link *l = a_receiver(&client);
+
+    for (size_t cut = 1; cut < size; cut++) {
+        loopback_send(client, raw, size);
+        loopback_send(client, raw, cut);
+        expect_text(l, "one");
+        loopback_send(client, raw + cut, size - cut);
+        expect_text(l, "one");
+    }
+    socket_close(client);
+    ck_assert_int_eq(receive(l, WAIT), ERR_CLOSED);
+    link_free(l);
+}
+END_TEST
+
+START_TEST(a_damaged_frame_ends_the_link)
+{
+    for (size_t at = 16; at < FRAME_HEADER_SIZE + 3; at++) {
+        uint8_t raw[64];
+        size_t size = raw_frame(FRAME_MESSAGE, view_of_text("one"), raw);
+        int client;
+        struct link *l = a_receiver(&client);
+
+        raw[at] ^= 0x10;
+        loopback_send(client, raw, size);
+        ck_assert_int_eq(receive(l, WAIT), ERR_CORRUPT);
+        ck_assert(!link_is_open(l));
+        ck_assert_int_eq(receive(l, WAIT), ERR_CLOSED);
+        socket_close(client);
+        link_free(l);
+    }
+}
+END_TEST
+
+START_TEST(a_frame_that_is_none_or_too_large_ends_the_link)
+{
+    static const uint32_t sizes[] = {FRAME_PAYLOAD_MAX + 1, INT32_MAX, UINT32_MAX};
+
+    for (size_t i = 0; i <= sizeof sizes / sizeof *sizes; i++) {
+        uint8_t header[FRAME_HEADER_SIZE] = "POST / HTTP/1.1\r\n";
+        int client;
+        struct link *l = a_receiver(&client);
+
+        if (i < sizeof sizes / sizeof *sizes)
+            frame_header_encode(FRAME_MESSAGE, sizes[i], 0, header);
+        loopback_send(client, header, sizeof header);
+        ck_assert_int_eq(receive(l, WAIT), ERR_MALFORMED);
+        socket_close(client);
+        link_free(l);
+    }
+}
+END_TEST
+
+START_TEST(a_close_and_a_reset_end_the_link_wherever_they_come)
+{
+    uint8_t raw[64];
+    size_t size = raw_frame(FRAME_MESSAGE, view_of_text("one"), raw);
+
+    for (size_t cut = 0; cut < size; cut += 7) {
+        for (int reset = 0; reset < 2; reset++) {
+            int client;
+            struct link *l = a_receiver(&client);
+
+            if (cut > 0)
+                loopback_send(client, raw, cut);
+            if (reset)
+                loopback_reset(client);
+            else
+                socket_close(client);
+            ck_assert_int_eq(receive(l, WAIT), ERR_CLOSED);
+            ck_assert(!link_is_open(l));
+            link_free(l);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_link_may_be_opened_again)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+    struct hello hello = a_hello();
+    struct refusal refusal;
+
+    ck_assert_int_eq(send_text(l, "before", &refusal), 0);
+    link_close(l);
+    link_close(l);
+    ck_assert_int_eq(send_text(l, "lost", &refusal), ERR_CLOSED);
+    host_run(&h); /* takes the new connection with the same link */
+    ck_assert_int_eq(link_open(l, &h.at, &hello, WAIT, &refusal), 0);
+    host_join(&h);
+    ck_assert_int_eq(h.err, 0);
+    ck_assert_int_eq(send_text(l, "after", &refusal), 0);
+    expect_text(h.link, "after");
+    end_pair(&h, l);
+}
+END_TEST
+
+/* ---- refusal later, and the other's end ---- */
+
+START_TEST(a_refusal_after_the_greeting_is_seen_before_the_next_send)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+    struct refusal said = {.reason = REFUSAL_NOT_A_MEMBER, .config_index = 30, .text = "removed"};
+    struct refusal refusal = {0};
+
+    ck_assert_int_eq(send_text(l, "unread", &refusal), 0);
+    link_refuse(h.link, &said, WAIT);
+    ck_assert(!link_is_open(h.link));
+    ck_assert_int_eq(send_text(l, "more", &refusal), ERR_REFUSED);
+    ck_assert_int_eq(refusal.reason, REFUSAL_NOT_A_MEMBER);
+    ck_assert_uint_eq(refusal.config_index, 30);
+    ck_assert_str_eq(refusal.text, "removed");
+    ck_assert(!link_is_open(l));
+    end_pair(&h, l);
+}
+END_TEST
+
+START_TEST(a_link_is_dead_when_the_other_side_closed_or_refused)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+    struct refusal said = {.reason = REFUSAL_NOT_READY};
+    struct refusal refusal = {.reason = REFUSAL_CLUSTER};
+
+    ck_assert(!link_is_dead(l, &refusal));
+    link_close(h.link);
+    usleep(2000);
+    ck_assert(link_is_dead(l, &refusal));
+    ck_assert_int_eq(refusal.reason, 0);
+    ck_assert(!link_is_open(l));
+    ck_assert(link_is_dead(l, &refusal));
+    end_pair(&h, l);
+    l = a_pair(&h);
+    link_refuse(h.link, &said, WAIT);
+    ck_assert(link_is_dead(l, &refusal));
+    ck_assert_int_eq(refusal.reason, REFUSAL_NOT_READY);
+    end_pair(&h, l);
+}
+END_TEST
+
+/* A link opened to somebody who answers the hello with exactly these bytes, and the descriptor it talks to. */
+struct strange_host {
+    int listener, fd;
+    struct view says;
+};
+
+static void *strange_main(void *arg)
+{
+    struct strange_host *s = arg;
+    char byte[1];
+
+    ck_assert_int_eq(socket_accept(s->listener, WAIT, &s->fd), 0);
+    ck_assert_int_eq(socket_read(s->fd, byte, 1, WAIT), 0);
+    loopback_send(s->fd, s->says.data, s->says.size);
+    return NULL;
+}
+
+static int open_to_strange(struct link *l, struct view says, int *fd)
+{
+    struct strange_host s = {.fd = -1, .says = says};
+    struct hello hello = a_hello();
+    struct refusal refusal;
+    struct address at;
+    pthread_t thread;
+    int err;
+
+    s.listener = loopback_listen(&at);
+    pthread_create(&thread, NULL, strange_main, &s);
+    err = link_open(l, &at, &hello, WAIT, &refusal);
+    pthread_join(thread, NULL);
+    socket_close(s.listener);
+    *fd = s.fd;
+    return err;
+}
+
+static size_t raw_welcome(uint8_t *out)
+{
+    struct welcome w = {.version = 1, .id = 2};
+    struct bytes b;
+    size_t size;
+
+    bytes_init(&b, FRAME_GREETING_MAX);
+    welcome_encode(&w, &b);
+    size = raw_frame(FRAME_WELCOME, bytes_view(&b), out);
+    bytes_clear(&b);
+    return size;
+}
+
+static size_t raw_refusal(uint8_t *out)
+{
+    struct refusal r = {.reason = REFUSAL_WRONG_ID, .text = "why"};
+    struct bytes b;
+    size_t size;
+
+    bytes_init(&b, FRAME_GREETING_MAX);
+    refusal_encode(&r, &b);
+    size = raw_frame(FRAME_REFUSED, bytes_view(&b), out);
+    bytes_clear(&b);
+    return size;
+}
+
+START_TEST(half_a_refusal_is_not_one_yet)
+{
+    uint8_t raw[512];
+    struct link *l = link_new();
+    struct refusal refusal;
+    size_t welcome = raw_welcome(raw);
+    size_t refused = raw_refusal(raw + welcome);
+    int fd;
+
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, welcome), &fd), 0);
+    loopback_send(fd, raw + welcome, refused - 1);
+    usleep(2000);
+    ck_assert(!link_is_dead(l, &refusal));
+    ck_assert_int_eq(send_text(l, "still", &refusal), 0);
+    loopback_send(fd, raw + welcome + refused - 1, 1);
+    usleep(2000);
+    ck_assert_int_eq(send_text(l, "no more", &refusal), ERR_REFUSED);
+    ck_assert_int_eq(refusal.reason, REFUSAL_WRONG_ID);
+    socket_close(fd);
+    link_free(l);
+}
+END_TEST
+
+START_TEST(a_refusal_together_with_the_welcome_is_seen)
+{
+    uint8_t raw[512];
+    struct link *l = link_new();
+    struct refusal refusal = {0};
+    size_t size = raw_welcome(raw);
+    int fd;
+
+    size += raw_refusal(raw + size);
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, size), &fd), 0);
+    ck_assert_int_eq(send_text(l, "x", &refusal), ERR_REFUSED);
+    ck_assert_int_eq(refusal.reason, REFUSAL_WRONG_ID);
+    socket_close(fd);
+    link_free(l);
+}
+END_TEST
+
+START_TEST(strange_answers_to_a_hello_end_the_link)
+{
+    uint8_t raw[512];
+    struct link *l = link_new();
+    size_t size;
+    int fd;
+
+    ck_assert_int_eq(open_to_strange(l, view_of_text("HTTP/1.1 400 Bad Request\r\n\r\n"), &fd), ERR_MALFORMED);
+    socket_close(fd);
+    size = raw_frame(FRAME_MESSAGE, view_of_text("x"), raw);
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, size), &fd), ERR_MALFORMED);
+    socket_close(fd);
+    size = raw_frame(FRAME_REFUSED, view_of_text("x"), raw);
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, size), &fd), ERR_MALFORMED);
+    socket_close(fd);
+    size = raw_welcome(raw);
+    raw[size - 1] ^= 1;
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, size), &fd), ERR_CORRUPT);
+    socket_close(fd);
+    size = raw_welcome(raw);
+    codec_put_u32(raw + 8, UINT32_MAX);
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, size), &fd), ERR_MALFORMED);
+    socket_close(fd);
+    link_free(l);
+}
+END_TEST
+
+START_TEST(what_is_no_refusal_after_the_welcome_ends_the_link)
+{
+    uint8_t raw[512];
+    struct link *l = link_new();
+    struct refusal refusal;
+    size_t size = raw_welcome(raw);
+    int fd;
+
+    size += raw_welcome(raw + size);
+    ck_assert_int_eq(open_to_strange(l, view_of(raw, size), &fd), 0);
+    ck_assert_int_eq(send_text(l, "x", &refusal), ERR_MALFORMED);
+    socket_close(fd);
+    link_free(l);
+}
+END_TEST
+
+/* ---- deadlines and interruption ---- */
+
+/* Sends more than the kernel takes while nobody reads. */
+static int flood(struct link *l, int timeout_ms)
+{
+    uint8_t *data = calloc(1, FLOODS);
+    struct iovec part = {data, FLOODS};
+    struct refusal refusal;
+    int err;
+
+    ck_assert_ptr_nonnull(data);
+    err = link_send(l, FRAME_MESSAGE, &part, 1, timeout_ms, &refusal);
+    free(data);
+    return err;
+}
+
+/* It is the kernel's own limit (here a shorter one) that ends this: the deadline allows for the size. */
+START_TEST(a_send_that_nobody_reads_ends)
+{
+    struct link *l = link_new();
+    struct hello hello;
+    uint8_t raw[2048];
+    unsigned limit_ms = 100;
+    int client, server, set = 0;
+    socklen_t size = sizeof set;
+
+    loopback_pair(&client, &server);
+    loopback_send(client, raw, raw_hello(raw));
+    ck_assert_int_eq(link_accept(l, server, URL, WAIT, &hello), 0);
+    ck_assert_int_eq(getsockopt(server, IPPROTO_TCP, TCP_USER_TIMEOUT, &set, &size), 0);
+    ck_assert_int_eq(set, SOCKET_UNACKED_MS);
+    ck_assert_int_eq(setsockopt(server, IPPROTO_TCP, TCP_USER_TIMEOUT, &limit_ms, sizeof limit_ms), 0);
+    ck_assert_int_eq(flood(l, 100), ERR_CLOSED);
+    ck_assert(!link_is_open(l));
+    socket_close(client);
+    link_free(l);
+}
+END_TEST
+
+static void *interrupt_soon(void *arg)
+{
+    usleep(50000);
+    link_interrupt(arg);
+    return NULL;
+}
+
+START_TEST(an_interrupt_ends_a_wait_and_all_later_ones)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+    struct hello hello = a_hello();
+    struct refusal refusal;
+    pthread_t thread;
+    int client, server;
+
+    pthread_create(&thread, NULL, interrupt_soon, h.link);
+    ck_assert_int_eq(receive(h.link, -1), ERR_CLOSED);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(receive(h.link, -1), ERR_CLOSED);
+    ck_assert_int_eq(link_open(h.link, &h.at, &hello, WAIT, &refusal), ERR_CLOSED);
+    loopback_pair(&client, &server);
+    ck_assert_int_eq(link_accept(h.link, server, URL, WAIT, &hello), ERR_CLOSED);
+    socket_close(client);
+    end_pair(&h, l);
+}
+END_TEST
+
+START_TEST(an_interrupt_ends_a_send)
+{
+    struct host h;
+    struct link *l = a_pair(&h);
+    struct refusal refusal;
+    uint64_t begun = clock_now_ms();
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, interrupt_soon, l);
+    ck_assert_int_eq(flood(l, WAIT), ERR_CLOSED);
+    pthread_join(thread, NULL);
+    ck_assert_uint_lt(clock_now_ms() - begun, 1000);
+    ck_assert_int_eq(send_text(l, "x", &refusal), ERR_CLOSED);
+    ck_assert(link_is_dead(l, &refusal));
+    end_pair(&h, l);
+}
+END_TEST
+
+START_TEST(an_interrupt_ends_a_greeting)
+{
+    struct address at;
+    int listener = loopback_listen(&at);
+    struct hello hello = a_hello();
+    struct refusal refusal;
+    pthread_t thread;
+    int client, server;
+
+    for (int accepting = 0; accepting < 2; accepting++) {
+        struct link *l = link_new();
+
+        pthread_create(&thread, NULL, interrupt_soon, l);
+        if (accepting) {
+            loopback_pair(&client, &server);
+            ck_assert_int_eq(link_accept(l, server, URL, WAIT, &hello), ERR_CLOSED);
+            socket_close(client);
+        } else
+            ck_assert_int_eq(link_open(l, &at, &hello, WAIT, &refusal), ERR_CLOSED);
+        pthread_join(thread, NULL);
+        link_free(l);
+    }
+    socket_close(listener);
+}
+END_TEST
+
+TEST_MAIN("link", a_greeting_tells_both_who_they_are, a_refused_greeting_says_why,
+          a_welcome_from_another_or_with_another_version_is_malformed, who_does_not_answer_a_hello_is_given_up_in_time,
+          who_begins_with_anything_but_a_hello_is_malformed, nothing_large_is_awaited_before_the_greeting,
+          a_dripped_hello_does_not_stretch_the_deadline, http_is_sent_to_the_client_port,
+          a_strange_request_line_is_sent_to_the_root, a_request_line_without_end_is_malformed,
+          frames_arrive_in_order_and_whole, large_frames_in_many_parts_arrive_whole, a_frame_may_come_byte_by_byte,
+          a_frame_after_half_of_another_is_read_on, a_damaged_frame_ends_the_link,
+          a_frame_that_is_none_or_too_large_ends_the_link, a_close_and_a_reset_end_the_link_wherever_they_come,
+          a_link_may_be_opened_again, a_refusal_after_the_greeting_is_seen_before_the_next_send,
+          a_link_is_dead_when_the_other_side_closed_or_refused, half_a_refusal_is_not_one_yet,
+          a_refusal_together_with_the_welcome_is_seen, strange_answers_to_a_hello_end_the_link,
+          what_is_no_refusal_after_the_welcome_ends_the_link, a_send_that_nobody_reads_ends,
+          an_interrupt_ends_a_wait_and_all_later_ones, an_interrupt_ends_a_send, an_interrupt_ends_a_greeting)
