@@ -131,8 +131,9 @@ int deliver_message(struct shared *s, raft_time now, const struct hello *h, stru
         return ERR_MALFORMED;
     if (m->type == RAFT_VOTE && was_removed(s, h))
         return refuse_removed(s, h, refusal);
-    if (m->type == RAFT_VOTE && directory_find(&s->directory, h->from) == NULL)
-        shared_host_guest(s, h->from, h->peer); /* thesis 4.1: a voter answers candidates that it does not know */
+    /* A leader or a candidate that we do not know, for our log is shorter than its own, needs our answer [thesis 4.1]. */
+    if (directory_find(&s->directory, h->from) == NULL)
+        shared_host_guest(s, h->from, h->peer);
     s->counters.messages_received++;
     raft_receive(s->raft, now, m, &taken);
     if (taken.count > 0)

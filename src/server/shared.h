@@ -23,8 +23,8 @@ enum phase {
 };
 
 /* One other server: the slot of its sender. Slots follow the latest configuration (shared_assign_peers). A guest is not in
- * it, but the core may still have something to say to it: an answer to a candidate of a configuration that we have not got
- * yet, or, to one that was removed, that it was. It stays until a member needs the slot. */
+ * it, but the core may still have something to say to it: an answer to a leader or candidate of a configuration that we have
+ * not got yet, or, to one that was removed, that it was. It stays until a member needs the slot. */
 struct peer {
     raft_id id; /* 0: free */
     bool guest;
