@@ -117,22 +117,29 @@ int dir_sync(const char *path)
     return err;
 }
 
-int dir_sync_parent(const char *path)
+static int parent_of(const char *path, char parent[PATH_MAX])
 {
-    char parent[PATH_MAX];
     size_t size = strlen(path);
 
     while (size > 1 && path[size - 1] == '/')
         size--;
     while (size > 0 && path[size - 1] != '/')
         size--;
-    if (size == 0)
-        return dir_sync(".");
-    if (size >= sizeof parent)
+    if (size >= PATH_MAX)
         return ERR_TOO_LONG;
     memcpy(parent, path, size);
     parent[size] = '\0';
-    return dir_sync(parent);
+    if (size == 0)
+        strcpy(parent, ".");
+    return 0;
+}
+
+int dir_sync_parent(const char *path)
+{
+    char parent[PATH_MAX];
+    int err = parent_of(path, parent);
+
+    return err == 0 ? dir_sync(parent) : err;
 }
 
 int env_remove(const char *path)
@@ -336,10 +343,14 @@ static int open_tables(struct env *e, const struct env_options *o, struct why *w
 
 static int check_disk(const char *path, struct why *why)
 {
+    char parent[PATH_MAX];
     struct statvfs fs;
+    int err = parent_of(path, parent);
 
-    if (statvfs(path, &fs) != 0)
-        return why_set(why, err_from_errno(errno), "cannot look at %s: %s", path, strerror(errno));
+    if (err != 0)
+        return why_set(why, err, "%s: the name is too long", path);
+    if (statvfs(parent, &fs) != 0)
+        return why_set(why, err_from_errno(errno), "cannot look at %s: %s", parent, strerror(errno));
     if ((uint64_t)fs.f_bavail * fs.f_frsize < DISK_START_BYTES)
         return why_set(why, ERR_NO_SPACE, "the disk of %s is full: raftd needs at least %u KiB free to start", path,
                        DISK_START_BYTES >> 10);
@@ -371,9 +382,9 @@ int env_open(const char *path, const struct env_options *options, struct env **o
     int dead, rc, err;
 
     CHECK(o.table_count >= 1 && o.table_count <= ENV_TABLES_MAX);
-    err = make_if_missing(path, &o, why);
+    err = check_disk(path, why);
     if (err == 0)
-        err = check_disk(path, why);
+        err = make_if_missing(path, &o, why);
     if (err != 0)
         goto out;
     o.map_size = map_size_for(path, &o);
