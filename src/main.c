@@ -23,6 +23,10 @@
 #define ANSWER_FIRST_MS 50   /* an invited server answers who invited it before it goes down to join */
 #define READERS_EXTRA   80   /* views of the map beside those of the HTTP threads: scans and our own */
 
+/* LMDB asks for megabytes that it touches little of. Fixed, because glibc raises the threshold at the first such free, and
+ * then takes (and clears) them from the heap. */
+#define MMAP_THRESHOLD_BYTES (128 << 10)
+
 /* One life of a member: from opening DATADIR until it stops, or is invited to be reborn in another cluster. */
 struct life {
     const struct options *options;
@@ -262,7 +266,8 @@ static void prepare_process(void)
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         sigaddset(&set, ours[i]);
     pthread_sigmask(SIG_BLOCK, &set, NULL); /* taken with sigwait by this thread alone; a broken pipe is an error code */
-    mallopt(M_ARENA_MAX, 2); /* hundreds of threads that hold little: arenas of their own would cost more */
+    mallopt(M_ARENA_MAX, 2);     /* hundreds of threads that hold little: arenas of their own would cost more */
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
