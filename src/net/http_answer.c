@@ -127,6 +127,8 @@ static int take_head(struct view *in, struct head *h)
             break;
         err = parse_field(line, h);
     }
+    if (err == 0 && in->size - rest.size > HTTP_ANSWER_HEAD_MAX)
+        return ERR_MALFORMED; /* also when it comes in one piece */
     if (err == 0)
         *in = rest;
     return err;
