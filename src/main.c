@@ -33,6 +33,7 @@ struct life {
     char client[ADDRESS_MAX], peer[ADDRESS_MAX];
     const char *bind;
     char join[OPTIONS_JOIN_MAX]; /* "": do not join */
+    bool newborn;                /* this start made the cluster, and does not serve yet */
     struct datadir *datadir;
     struct node *node;
     struct http *http;
@@ -132,6 +133,7 @@ static int open_member(struct life *l, struct why *why)
         err = node_bootstrap(l->datadir, l->client, l->peer, why);
         if (err != 0)
             return err;
+        l->newborn = true;
     }
     options.datadir = l->datadir;
     memcpy(options.client, l->client, sizeof options.client);
@@ -141,9 +143,11 @@ static int open_member(struct life *l, struct why *why)
     err = node_open(&options, &l->node, why);
     if (err == 0)
         err = http_start(&http, l->node, &l->http, why);
-    if (err == 0)
-        log_info("Listening at: http://%s", l->client);
-    return err;
+    if (err != 0)
+        return err;
+    l->newborn = false;
+    log_info("Listening at: http://%s", l->client);
+    return 0;
 }
 
 static bool stop_requested(void *context)
@@ -237,6 +241,16 @@ static void close_member(struct life *l)
     l->node = NULL;
 }
 
+/* A cluster of one that could not even listen never was: the next start of this DATADIR may join another. */
+static void forget_birth(struct life *l)
+{
+    struct why why = {""};
+
+    l->newborn = false;
+    if (be_born(l, true, &why) != 0)
+        log_error("the new cluster cannot be removed: error=\"%s\"", why.text);
+}
+
 static enum ending live(struct life *l, struct why *why)
 {
     enum ending ending = ENDING_FAILED;
@@ -249,6 +263,8 @@ static enum ending live(struct life *l, struct why *why)
     else if (err == 0)
         ending = wait_for_end(l);
     close_member(l);
+    if (l->newborn)
+        forget_birth(l);
     if (ending == ENDING_REBORN && be_born(l, true, why) != 0)
         ending = ENDING_FAILED;
     datadir_close(l->datadir);
@@ -265,8 +281,9 @@ static void prepare_process(void)
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         sigaddset(&set, ours[i]);
-    pthread_sigmask(SIG_BLOCK, &set, NULL); /* taken with sigwait by this thread alone; a broken pipe is an error code */
-    mallopt(M_ARENA_MAX, 2);     /* hundreds of threads that hold little: arenas of their own would cost more */
+    pthread_sigmask(SIG_BLOCK, &set,
+                    NULL);   /* taken with sigwait by this thread alone; a broken pipe is an error code */
+    mallopt(M_ARENA_MAX, 2); /* hundreds of threads that hold little: arenas of their own would cost more */
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
         files.rlim_cur = files.rlim_max;

@@ -366,7 +366,7 @@ void logger_configure(enum log_level level, enum log_format format, const char *
 {
     pthread_mutex_lock(&logger.lock);
     logger.settings.format = format;
-    snprintf(logger.settings.name, sizeof logger.settings.name, "%s", name);
+    snprintf(logger.settings.name, sizeof logger.settings.name, "%s", name != NULL ? name : "raftd");
     pthread_mutex_unlock(&logger.lock);
     atomic_store_explicit(&threshold, (int)level, memory_order_relaxed);
 }

@@ -298,7 +298,7 @@ static void invite(struct node *n, const struct service_member_change *c, raft_t
         return;
     err = join_invite(c->client, &invitation, until > now ? (int)(until - now) : 0, &why);
     if (err != 0) {
-        r->code = err == ERR_REFUSED ? SERVICE_CONFLICT : SERVICE_FAILED;
+        r->code = SERVICE_CONFLICT; /* it refuses or cannot be reached: nothing that this server could mend */
         snprintf(r->text, sizeof r->text, "%.200s", why.text);
         return;
     }

@@ -52,7 +52,7 @@ equals "a join to itself, too" 1 $?
 equals "a name that another member has is refused" 1 $?
 matches "and the reason is given" 'third' "$(cat "$dir/node.5.log")"
 check "the cluster has four members as before" [ "$(voters "$(port 1)")" = 4 ]
-start 5 -join "localhost:$(port 1)"
+start 5 -name fifth -join "localhost:$(port 1)"
 eventually "the same DATADIR joins later" 10 ready 5
 eventually "and has its vote" 10 has_voters "$(port 1)" 5
 

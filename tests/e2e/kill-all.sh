@@ -2,7 +2,7 @@
 # kill -9 of all members at once, under load: every acknowledged write is found again, at every member.
 . "$(dirname "$0")/lib.sh"
 begin 3
-rounds=5
+rounds=10
 [ -z "$sanitized" ] || rounds=2
 
 start_cluster 3
@@ -16,7 +16,7 @@ more_acked_than() {
 
 for round in $(seq $rounds); do
     before=$(acked)
-    eventually "round $round: writes are acknowledged" 10 more_acked_than $((before + 20))
+    eventually "round $round: writes are acknowledged" 10 more_acked_than $((before + 40))
     kill -KILL "${pids[@]}"
     for n in 1 2 3; do
         wait "${pids[$n]}" 2>/dev/null
