@@ -45,13 +45,13 @@ static int fail(struct why *why, const char *what, const char *path)
 
 static int set_paths(struct datadir *d, const char *path)
 {
-    int err = 0;
+    size_t size = strlen(path) + 1;
+    int err;
 
-    if (strlen(path) >= sizeof d->path)
+    if (size > sizeof d->path)
         return ERR_TOO_LONG;
-    strcpy(d->path, path);
-    if (err == 0)
-        err = path_join(d->log_path, sizeof d->log_path, path, "log");
+    memcpy(d->path, path, size);
+    err = path_join(d->log_path, sizeof d->log_path, path, "log");
     if (err == 0)
         err = path_join(d->kv_path, sizeof d->kv_path, path, "kv");
     if (err == 0)
@@ -238,7 +238,7 @@ static bool parse_fields(struct datadir *d, char *at)
     name = take_line(&at, "name");
     if (name == NULL || (name[0] != '\0' && !member_name_valid(name)))
         return false;
-    strcpy(i->name, name); /* a valid name is short enough */
+    snprintf(i->name, sizeof i->name, "%s", name); /* a valid name is short enough */
     if (!take_number(&at, "joined", UINT64_MAX, &i->joined) || !take_number(&at, "removed", 1, &removed) ||
         !take_number(&at, "wipe", 1, &wipe))
         return false;

@@ -127,10 +127,12 @@ static int parent_of(const char *path, char parent[PATH_MAX])
         size--;
     if (size >= PATH_MAX)
         return ERR_TOO_LONG;
+    if (size == 0) {
+        path = ".";
+        size = 1;
+    }
     memcpy(parent, path, size);
     parent[size] = '\0';
-    if (size == 0)
-        strcpy(parent, ".");
     return 0;
 }
 
@@ -199,7 +201,7 @@ static int mdb_start(const char *path, const struct env_options *o, MDB_env **ou
 
 static int put_meta(MDB_txn *txn, const char *name, struct view value)
 {
-    MDB_val key = {.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};
+    MDB_val key = env_val(view_of_text(name));
     MDB_val data = {.mv_size = CHECKSUM_SIZE + value.size, .mv_data = NULL};
     int rc = mdb_put(txn, META_DBI, &key, &data, MDB_RESERVE);
 
@@ -213,7 +215,7 @@ static int put_meta(MDB_txn *txn, const char *name, struct view value)
 
 static int get_meta(MDB_txn *txn, const char *name, struct view *out)
 {
-    MDB_val key = {.mv_size = strlen(name), .mv_data = (void *)(uintptr_t)name};
+    MDB_val key = env_val(view_of_text(name));
     MDB_val data;
     int rc = mdb_get(txn, META_DBI, &key, &data);
     struct view value;
@@ -429,6 +431,14 @@ void env_close(struct env *e)
 MDB_dbi env_table(const struct env *e, unsigned which)
 {
     return e->tables[which];
+}
+
+MDB_val env_val(struct view v)
+{
+    MDB_val val = {.mv_size = v.size};
+
+    memcpy(&val.mv_data, &v.data, sizeof v.data); /* a cast would have to drop the const */
+    return val;
 }
 
 /* ---- writing ---- */

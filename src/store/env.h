@@ -61,6 +61,7 @@ void env_close(struct env *e); /* NULL is fine; no reader may be open */
 int env_remove(const char *path);
 
 MDB_dbi env_table(const struct env *e, unsigned which);
+MDB_val env_val(struct view v); /* what goes into LMDB: it does not write there, though its type says nothing of it */
 
 /* What an LMDB or errno code means here. ERR_IO and ERR_CORRUPT of a write stick (env_write_begin). */
 int env_error(struct env *e, int rc);

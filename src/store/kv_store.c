@@ -175,7 +175,7 @@ struct batch {
 
 static int set(struct batch *b, const struct command *c, raft_index index)
 {
-    MDB_val key = {.mv_size = c->key.size, .mv_data = (void *)(uintptr_t)c->key.data};
+    MDB_val key = env_val(c->key);
     MDB_val data = {.mv_size = INDEX_SIZE + c->value.size, .mv_data = NULL};
     int rc = mdb_cursor_put(b->map, &key, &data, MDB_RESERVE);
 
@@ -199,7 +199,7 @@ static int apply_command(struct batch *b, struct entry *e, raft_index index, str
 
     if (command_decode(entry_payload(e), &c) != 0)
         return ERR_CORRUPT;
-    key = (MDB_val){.mv_size = c.key.size, .mv_data = (void *)(uintptr_t)c.key.data};
+    key = env_val(c.key);
     rc = mdb_cursor_get(b->map, &key, &old, MDB_SET);
     if (rc == 0 && old.mv_size < INDEX_SIZE)
         return ERR_CORRUPT;
@@ -424,7 +424,7 @@ static int split(const MDB_val *data, struct view *value, raft_index *index)
 int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index)
 {
     struct env *env = v->store->env;
-    MDB_val k = {.mv_size = key.size, .mv_data = (void *)(uintptr_t)key.data};
+    MDB_val k = env_val(key);
     MDB_val data;
     int err;
 
@@ -437,7 +437,7 @@ int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_ind
 int kv_view_seek(struct kv_view *v, struct view from, bool after)
 {
     struct env *env = v->store->env;
-    MDB_val key = {.mv_size = from.size, .mv_data = (void *)(uintptr_t)from.data};
+    MDB_val key = env_val(from);
     MDB_val data;
     int err = 0;
 

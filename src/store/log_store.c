@@ -125,7 +125,7 @@ static raft_index index_of(const MDB_val *key)
 
 static MDB_val key_of(const raft_index *index)
 {
-    return (MDB_val){.mv_size = sizeof *index, .mv_data = (void *)(uintptr_t)index};
+    return env_val(view_of(index, sizeof *index));
 }
 
 static int load_pair(struct log_store *s, MDB_txn *txn, const char *name, uint64_t *a, uint64_t *b)

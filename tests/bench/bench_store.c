@@ -30,6 +30,16 @@ static uint64_t now_ns(clockid_t clock)
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static unsigned random_below(unsigned n)
+{
+    static uint32_t state = 1;
+
+    state ^= state << 13; /* xorshift, Marsaglia 2003 */
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % n;
+}
+
 static int by_size(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -121,7 +131,7 @@ static void bench_apply(const char *what, unsigned count, unsigned rounds, unsig
     uint64_t cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
 
     for (unsigned i = 0; i < rounds; i++) {
-        apply(count, (unsigned)rand() % (keys - count * 7), 7);
+        apply(count, random_below(keys - count * 7), 7);
         samples[rounds - 1 - i] = samples[0];
     }
     report(what, rounds, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
@@ -138,7 +148,7 @@ static void bench_get(const char *what, unsigned rounds, unsigned keys)
         raft_index index;
         uint64_t start;
 
-        snprintf(name, sizeof name, "key/%09u", (unsigned)rand() % keys);
+        snprintf(name, sizeof name, "key/%09u", random_below(keys));
         start = now_ns(CLOCK_MONOTONIC);
         CHECK(kv_view_open(kv, &v) == 0);
         CHECK(kv_view_get(v, view_of_text(name), &value, &index) == 0);
@@ -154,7 +164,7 @@ static void bench_read(const char *what, unsigned count, unsigned rounds)
     struct entry *entries[BATCH];
 
     for (unsigned i = 0; i < rounds; i++) {
-        raft_index first = log_last / 2 + (raft_index)rand() % (log_last / 4);
+        raft_index first = log_last / 2 + random_below((unsigned)(log_last / 4));
         uint64_t start = now_ns(CLOCK_MONOTONIC);
         unsigned got;
 
@@ -219,7 +229,6 @@ int main(int argc, char **argv)
         DIE("%s", why.text);
     snprintf(log_path, sizeof log_path, "%s", datadir_log_path(d));
     snprintf(kv_path, sizeof kv_path, "%s", datadir_kv_path(d));
-    srand(1);
     open_both("start, new");
     bench_log("log: write 1 entry, growing", 1, 2000, 0);
     bench_log("log: write 64 entries, growing", 64, 500, 0);

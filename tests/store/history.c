@@ -185,7 +185,7 @@ bool kv_history_holds(struct kv_store *s, raft_index *applied, struct why *why)
 
 struct identity identity_history(uint32_t step)
 {
-    struct identity i = {.cluster = mix(step), .id = step, .joined = step * 3u, .removed = step % 2 == 1};
+    struct identity i = {.cluster = mix(step), .id = step, .joined = step, .removed = step % 2 == 1};
 
     if (step % 5 == 0)
         i.cluster = 0; /* written by a wipe */

@@ -101,6 +101,21 @@ void unref_all(struct entry **entries, unsigned count)
         entry_unref(entries[i]);
 }
 
+static uint32_t random_state = 1;
+
+void random_seed(uint32_t seed)
+{
+    random_state = seed != 0 ? seed : 1;
+}
+
+uint32_t random_below(uint32_t n)
+{
+    random_state ^= random_state << 13; /* xorshift, Marsaglia 2003 */
+    random_state ^= random_state >> 17;
+    random_state ^= random_state << 5;
+    return random_state % n;
+}
+
 int run_tests(const char *name, void (*setup)(void), void (*teardown)(void), add_tests add)
 {
     Suite *suite = suite_create(name);

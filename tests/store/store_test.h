@@ -25,6 +25,10 @@ struct entry *command_at(raft_index index, raft_term term, const struct command 
 struct entry *config_at(raft_index index, raft_term term, unsigned members); /* n1 .. nN, voters, ids 1 .. N */
 void unref_all(struct entry **entries, unsigned count);
 
+/* Chance that can be repeated: one sequence per seed. */
+void random_seed(uint32_t seed);
+uint32_t random_below(uint32_t n);
+
 /* A suite of one case; the exit status of main. */
 typedef void (*add_tests)(TCase *);
 int run_tests(const char *name, void (*setup)(void), void (*teardown)(void), add_tests add);

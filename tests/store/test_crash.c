@@ -55,9 +55,9 @@ static uint64_t run_and_kill(void (*child)(int pipe))
     int pipe_end, status;
     pid_t pid = start(child, &pipe_end);
     struct pollfd ready = {.fd = pipe_end, .events = POLLIN};
-    struct timespec pause = {.tv_nsec = (long)(rand() % 15000) * 1000};
+    struct timespec pause = {.tv_nsec = (long)random_below(15000) * 1000};
 
-    if (rand() % 4 != 0) /* else it may die while it opens */
+    if (random_below(4) != 0) /* else it may die while it opens */
         poll(&ready, 1, 1000);
     nanosleep(&pause, NULL);
     kill(pid, SIGKILL);
@@ -238,6 +238,6 @@ static void add(TCase *t)
 
 int main(void)
 {
-    srand((unsigned)time(NULL));
+    random_seed((uint32_t)time(NULL)); /* chance lies in the scheduling anyway */
     return run_tests("crash", setup, teardown, add);
 }

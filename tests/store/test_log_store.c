@@ -368,15 +368,15 @@ START_TEST(random_histories_equal_a_model)
     raft_index base = 0, last = 0;
     raft_term term = 1;
 
-    srand(7);
+    random_seed(7);
     for (int step = 0; step < 300; step++) {
-        raft_index first = last + 1, count = (raft_index)rand() % 60;
-        raft_index keep = last > 50 && rand() % 4 == 0 ? last - 40 : 0;
+        raft_index first = last + 1, count = random_below(60);
+        raft_index keep = last > 50 && random_below(4) == 0 ? last - 40 : 0;
         struct entry *e[64];
 
-        if (rand() % 5 == 0 && last > base)
-            first = base + 1 + (raft_index)rand() % (last - base);
-        if (rand() % 3 == 0 || first <= last)
+        if (random_below(5) == 0 && last > base)
+            first = base + 1 + random_below((uint32_t)(last - base));
+        if (random_below(3) == 0 || first <= last)
             term++;
         for (raft_index i = 0; i < count; i++) {
             e[i] = noop_at(first + i, term);
@@ -498,6 +498,16 @@ START_TEST(a_full_map_is_no_space_and_changes_nothing)
 }
 END_TEST
 
+START_TEST(no_address_space_says_what_to_raise)
+{
+    struct log_store *huge;
+    struct why why = {""};
+
+    ck_assert_int_eq(log_store_open(temp_path("log2"), 1ull << 52, &huge, &why), ERR_NO_RESOURCES);
+    ck_assert_ptr_nonnull(strstr(why.text, "ulimit -v"));
+}
+END_TEST
+
 /* A start that was cut off while the environment was made leaves no more than its working directory. */
 START_TEST(a_half_made_log_is_made_anew)
 {
@@ -535,6 +545,7 @@ static void add(TCase *t)
     tcase_add_test(t, what_is_no_log_is_refused);
     tcase_add_test(t, a_newer_format_is_refused_with_both_numbers);
     tcase_add_test(t, a_full_map_is_no_space_and_changes_nothing);
+    tcase_add_test(t, no_address_space_says_what_to_raise);
     tcase_add_test(t, a_half_made_log_is_made_anew);
 }
 

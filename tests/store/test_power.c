@@ -91,17 +91,17 @@ static void record(int fd, const void *data, size_t size, off_t offset)
     power.look();
 }
 
-ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     ssize_t (*real)(int, const void *, size_t, off_t);
 
     find_real("pwrite", &real);
     if (is_recorded(fd))
-        record(fd, data, size, offset);
-    return real(fd, data, size, offset);
+        record(fd, buf, n, offset);
+    return real(fd, buf, n, offset);
 }
 
-ssize_t writev(int fd, const struct iovec *parts, int count)
+ssize_t writev(int fd, const struct iovec *iovec, int count)
 {
     ssize_t (*real)(int, const struct iovec *, int);
 
@@ -110,23 +110,23 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
         off_t at = lseek(fd, 0, SEEK_CUR);
 
         for (int i = 0; i < count; i++) {
-            record(fd, parts[i].iov_base, parts[i].iov_len, at);
-            at += (off_t)parts[i].iov_len;
+            record(fd, iovec[i].iov_base, iovec[i].iov_len, at);
+            at += (off_t)iovec[i].iov_len;
         }
     }
-    return real(fd, parts, count);
+    return real(fd, iovec, count);
 }
 
-int fdatasync(int fd)
+int fdatasync(int fildes)
 {
     int (*real)(int);
 
     find_real("fdatasync", &real);
-    if (is_recorded(fd)) {
+    if (is_recorded(fildes)) {
         flush_all();
         power.look();
     }
-    return real(fd);
+    return real(fildes);
 }
 
 static void start_recording(const char *file, void (*look)(void))
@@ -155,12 +155,12 @@ static void stop_recording(void)
 
 /* ---- crash states ---- */
 
-static void lay_sectors(uint8_t *image, const struct pending *w, int percent)
+static void lay_sectors(uint8_t *image, const struct pending *w, uint32_t percent)
 {
     for (size_t at = 0; at < w->size; at += SECTOR) {
         size_t size = w->size - at < SECTOR ? w->size - at : SECTOR;
 
-        if (rand() % 100 < percent)
+        if (random_below(100) < percent)
             memcpy(image + w->offset + at, w->data + at, size);
     }
 }
@@ -169,9 +169,9 @@ static void lay_sectors(uint8_t *image, const struct pending *w, int percent)
  * system may record the new length before the new bytes: so the length is that of everything, and what is missing is 0. */
 static void make_state(const char *dir)
 {
-    static const int percents[] = {0, 10, 50, 50, 90, 100};
+    static const uint32_t percents[] = {0, 10, 50, 50, 90, 100};
     static uint8_t image[FILE_SIZE];
-    int percent = percents[(unsigned)rand() % (sizeof percents / sizeof percents[0])];
+    uint32_t percent = percents[random_below(sizeof percents / sizeof percents[0])];
     size_t size = power.disk_size;
     char file[600];
     FILE *f;
@@ -223,7 +223,7 @@ static void look_at_log(void)
 {
     struct why why = {""};
 
-    if ((unsigned)rand() % every != 0)
+    if (random_below(every) != 0)
         return;
     power.on = false;
     make_state(temp_path("cut"));
@@ -277,7 +277,7 @@ static void look_for_damage(void)
     int status;
     pid_t pid;
 
-    if ((unsigned)rand() % every != 0)
+    if (random_below(every) != 0)
         return;
     power.on = false;
     make_state(temp_path("cut"));
@@ -323,7 +323,7 @@ static void look_at_map(void)
     struct why why = {""};
     raft_index applied = 0;
 
-    if ((unsigned)rand() % every != 0)
+    if (random_below(every) != 0)
         return;
     power.on = false;
     make_state(temp_path("cut"));
@@ -381,6 +381,6 @@ int main(void)
 {
     const char *seed = getenv("SEED");
 
-    srand(seed != NULL ? (unsigned)atoi(seed) : 1);
+    random_seed(seed != NULL ? (uint32_t)strtoul(seed, NULL, 10) : 1);
     return run_tests("power", setup, teardown, add);
 }
