@@ -164,6 +164,7 @@ void node_drain(struct node *n, unsigned timeout_ms)
     /* First what is in flight, then the leadership: a leader that hands over cannot answer them any more. */
     while (s->requests.waiting > 0 && s->failure == 0 && clock_now_ms() < until)
         node_pause(n, s, clock_now_ms() + DRAIN_LOOK_MS);
+    requests_give_up(s);
     raft_transfer(s->raft, clock_now_ms(), 0);
     raft_status(s->raft, &status);
     while (status.transferring && s->failure == 0 && clock_now_ms() < until) {

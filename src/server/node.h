@@ -87,11 +87,12 @@ enum node_news node_news(struct node *n, struct why *failure, char invitation[AD
 
 /* The only way to a struct shared *. */
 struct shared *node_lock(struct node *n);
-/* Sets *s to NULL. Settles waiting reads, wakes every role that became due, and after unlocking logs the core's events. The
- * only place that wakes anybody but the requests that were finished. */
+/* Sets *s to NULL. Settles waiting reads and finds every role that became due; after unlocking wakes these, and the requests
+ * that were finished, and logs the core's events. Nobody else wakes anybody. */
 void node_unlock(struct node *n, struct shared **s);
-/* Releases the lock while r waits, until it is finished, this member has failed, or clock_now_ms is `until`. */
-void node_await(struct node *n, struct shared *s, struct request *r, raft_time until);
+/* Waits, without the lock, until r (begun under it, its `wake` an initialised semaphore) is finished or clock_now_ms is
+ * `until`; then r is no longer queued, and its fields are the caller's alone. */
+void node_await(struct node *n, struct request *r, raft_time until);
 /* Releases the lock until clock_now_ms is `until`, for what nothing announces. */
 void node_pause(struct node *n, struct shared *s, raft_time until);
 

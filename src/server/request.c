@@ -36,10 +36,18 @@ static void dequeue(struct shared *s, struct request *r)
 
 static void finish(struct shared *s, struct request *r, enum request_state state)
 {
+    struct requests *q = &s->requests;
+
     dequeue(s, r);
     r->state = state;
-    if (r->wake != NULL)
-        pthread_cond_signal(r->wake);
+    if (r->wake == NULL)
+        return;
+    r->next = NULL;
+    if (q->finished_end != NULL)
+        q->finished_end->next = r;
+    else
+        q->finished = r;
+    q->finished_end = r;
 }
 
 void request_begin_write(struct shared *s, struct request *r, raft_index index, raft_term term)
@@ -105,6 +113,15 @@ void requests_applied(struct shared *s, raft_index index, raft_term term, const 
             r->result = *result;
         finish(s, r, REQUEST_DONE);
     }
+}
+
+void requests_give_up(struct shared *s)
+{
+    while (s->requests.reads != NULL)
+        finish(s, s->requests.reads, REQUEST_UNKNOWN);
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
+        while (s->requests.writes[i] != NULL)
+            finish(s, s->requests.writes[i], REQUEST_UNKNOWN);
 }
 
 /* Tickets and the indexes that they yield only ever rise, so the first read that must wait holds up nobody unduly. */

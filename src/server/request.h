@@ -1,11 +1,12 @@
 /* request.h -- a client that waits: for the result of its entry, or for its read to be safe.
  *
- * Requests live on the stacks of the threads that wait. All of this runs under the lock. The simulator's clients use the
- * same three calls: begin, look at `state`, abandon. */
+ * Requests live on the stacks of the threads that wait. All of this runs under the lock, but the waiting itself does not
+ * (node_await), so that a hundred results wake a hundred threads none of which needs the lock. The simulator's clients use
+ * the same three calls: begin, look at `state`, abandon. */
 #ifndef SERVER_REQUEST_H
 #define SERVER_REQUEST_H
 
-#include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 
 #include "raft/raft.h"
@@ -15,8 +16,9 @@ struct shared;
 
 enum request_state {
     REQUEST_WAITING,
-    REQUEST_DONE, /* the entry is applied (result, if it was a command), or the read may be served */
-    REQUEST_LOST  /* write: another entry took its place, so it never will be applied; read: no quorum confirmed it */
+    REQUEST_DONE,   /* the entry is applied (result, if it was a command), or the read may be served */
+    REQUEST_LOST,   /* write: another entry took its place, so it never will be applied; read: no quorum confirmed it */
+    REQUEST_UNKNOWN /* this member fails or stops before it knows */
 };
 
 struct request {
@@ -25,7 +27,7 @@ struct request {
     raft_term term;   /* write: of its entry */
     uint64_t ticket;  /* read */
     struct command_result result;
-    pthread_cond_t *wake; /* signalled when state leaves WAITING; NULL in the simulator */
+    sem_t *wake; /* posted once, after the lock is released, when state has left WAITING; NULL in the simulator */
     struct request *next, *previous;
     bool queued;
 };
@@ -35,6 +37,7 @@ struct request {
 struct requests {
     struct request *writes[REQUEST_BUCKETS]; /* by index */
     struct request *reads, *reads_end;       /* in the order of their tickets */
+    struct request *finished, *finished_end; /* their threads are to be woken by whoever releases the lock (role.c) */
     unsigned waiting;
 };
 
@@ -42,11 +45,13 @@ struct requests {
 void request_begin_write(struct shared *s, struct request *r, raft_index index, raft_term term);
 /* Asks for a linearizable read. False: no leader is known; r is not queued. */
 bool request_begin_read(struct shared *s, raft_time now, struct request *r);
-/* No longer waits (deadline). Harmless if it is finished. */
+/* No longer waits (deadline). Harmless if it is finished; but then `wake` is or will be posted. */
 void request_abandon(struct shared *s, struct request *r);
 
 /* The applier's report: entry `index` of `term` is applied with this result (NULL: no command). */
 void requests_applied(struct shared *s, raft_index index, raft_term term, const struct command_result *result);
+/* Finishes all with REQUEST_UNKNOWN. */
+void requests_give_up(struct shared *s);
 /* Finishes reads that are confirmed and applied, or lost: called before each unlock. */
 void requests_settle_reads(struct shared *s);
 

@@ -7,8 +7,20 @@
 
 #define EVENTS_AT_ONCE 16u
 
-static void wake_whoever_is_due(struct node *n)
+/* What whoever releases the lock owes to others, and pays when it no longer holds it. */
+struct owed {
+    uint32_t roles;           /* to be woken: a bit for each of node.roles */
+    struct request *finished; /* to be woken, in this order */
+    unsigned event_count;
+    struct raft_event events[EVENTS_AT_ONCE];
+};
+
+_Static_assert(NODE_ROLES_MAX <= 32, "owed.roles has a bit for each");
+
+static uint32_t find_roles_due(struct node *n)
 {
+    uint32_t found = 0;
+
     for (unsigned i = 0; i < n->role_count; i++) {
         struct role *r = &n->roles[i];
 
@@ -16,9 +28,10 @@ static void wake_whoever_is_due(struct node *n)
             continue;
         if (n->shared.stopping || r->ops->due(&n->shared, r->which) < r->asleep_until) {
             r->asleep_until = 0;
-            pthread_cond_signal(&r->wake);
+            found |= (uint32_t)1 << i;
         }
     }
+    return found;
 }
 
 static void tell_main(struct node *n)
@@ -31,36 +44,54 @@ static void tell_main(struct node *n)
     pthread_kill(n->main_thread, NODE_SIGNAL);
 }
 
-/* What is owed to others before the lock is released. */
-static void settle(struct node *n)
+static void collect_events(struct node *n, struct owed *o)
 {
+    struct counters *c = &n->shared.counters;
+
+    o->event_count = 0;
+    while (o->event_count < EVENTS_AT_ONCE && raft_next_event(n->shared.raft, &o->events[o->event_count])) {
+        const struct raft_event *e = &o->events[o->event_count++];
+
+        c->elections += e->type == RAFT_EVENT_CANDIDATE;
+        c->leader_changes += e->type == RAFT_EVENT_LEADER || (e->type == RAFT_EVENT_FOLLOWER && e->peer != 0);
+    }
+}
+
+static void settle(struct node *n, struct owed *o)
+{
+    struct requests *q = &n->shared.requests;
+
 #ifdef RAFTD_INVARIANTS
     raft_check(n->shared.raft);
 #endif
     requests_settle_reads(&n->shared);
-    wake_whoever_is_due(n);
+    o->finished = q->finished;
+    q->finished = NULL;
+    q->finished_end = NULL;
+    o->roles = find_roles_due(n);
+    collect_events(n, o);
     tell_main(n);
 }
 
-static unsigned collect_events(struct node *n, struct raft_event *events)
+static bool owes_nothing(const struct owed *o)
 {
-    unsigned count = 0;
-
-    while (count < EVENTS_AT_ONCE && raft_next_event(n->shared.raft, &events[count])) {
-        n->shared.counters.elections += events[count].type == RAFT_EVENT_CANDIDATE;
-        n->shared.counters.leader_changes += events[count].type == RAFT_EVENT_FOLLOWER && events[count].peer != 0;
-        n->shared.counters.leader_changes += events[count].type == RAFT_EVENT_LEADER;
-        count++;
-    }
-    return count;
+    return o->roles == 0 && o->finished == NULL && o->event_count == 0;
 }
 
-static void log_events(const struct raft_event *events, unsigned count)
+static void pay(struct node *n, const struct owed *o)
 {
+    struct request *next = NULL;
     char line[200];
 
-    for (unsigned i = 0; i < count; i++) {
-        enum log_level level = event_format(&events[i], line, sizeof line);
+    for (unsigned i = 0; o->roles >> i != 0; i++)
+        if (o->roles >> i & 1)
+            pthread_cond_signal(&n->roles[i].wake);
+    for (struct request *r = o->finished; r != NULL; r = next) {
+        next = r->next; /* once posted, r is its thread's, and may be gone */
+        sem_post(r->wake);
+    }
+    for (unsigned i = 0; i < o->event_count; i++) {
+        enum log_level level = event_format(&o->events[i], line, sizeof line);
 
         log_at(level, "%s", line);
     }
@@ -74,19 +105,35 @@ struct shared *node_lock(struct node *n)
 
 void node_unlock(struct node *n, struct shared **s)
 {
-    struct raft_event events[EVENTS_AT_ONCE];
-    unsigned count = 0;
+    struct owed o;
 
     *s = NULL;
-    settle(n);
-    count = collect_events(n, events);
+    settle(n, &o);
     pthread_mutex_unlock(&n->mutex);
-    log_events(events, count);
+    pay(n, &o);
+}
+
+/* Before a wait: settles as node_unlock does, but takes the lock again. */
+static void pay_debts(struct node *n)
+{
+    struct owed o;
+
+    settle(n, &o);
+    if (owes_nothing(&o))
+        return;
+    pthread_mutex_unlock(&n->mutex);
+    pay(n, &o);
+    pthread_mutex_lock(&n->mutex);
+}
+
+static struct timespec time_of(raft_time ms)
+{
+    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
 static void wait_until(struct node *n, pthread_cond_t *wake, raft_time until)
 {
-    struct timespec at = {.tv_sec = (time_t)(until / 1000), .tv_nsec = (long)(until % 1000) * 1000000};
+    struct timespec at = time_of(until);
 
     if (until == RAFT_NEVER)
         pthread_cond_wait(wake, &n->mutex);
@@ -94,13 +141,22 @@ static void wait_until(struct node *n, pthread_cond_t *wake, raft_time until)
         pthread_cond_timedwait(wake, &n->mutex, &at);
 }
 
-void node_await(struct node *n, struct shared *s, struct request *r, raft_time until)
+void node_await(struct node *n, struct request *r, raft_time until)
 {
-    (void)s;
-    while (r->state == REQUEST_WAITING && n->shared.failure == 0 && clock_now_ms() < until) {
-        settle(n); /* may finish r itself, so look again before waiting */
-        if (r->state == REQUEST_WAITING)
-            wait_until(n, r->wake, until);
+    struct timespec at = time_of(until);
+    struct shared *s = NULL;
+    bool finished = false;
+
+    while (sem_clockwait(r->wake, CLOCK_MONOTONIC, &at) != 0) {
+        if (errno == EINTR)
+            continue;
+        s = node_lock(n);
+        finished = r->state != REQUEST_WAITING;
+        request_abandon(s, r);
+        node_unlock(n, &s);
+        if (!finished)
+            return;
+        at = time_of(RAFT_NEVER / 2000); /* it was finished just now: the post is on its way */
     }
 }
 
@@ -110,7 +166,7 @@ void node_pause(struct node *n, struct shared *s, raft_time until)
 
     (void)s;
     cond_init(&never);
-    settle(n);
+    pay_debts(n);
     wait_until(n, &never, until);
     pthread_cond_destroy(&never);
 }
@@ -118,9 +174,9 @@ void node_pause(struct node *n, struct shared *s, raft_time until)
 static void role_sleep(struct role *r, struct shared *s, raft_time until)
 {
     (void)s;
-    /* Set first, so that what settles now may find us due. */
+    /* Set first, so that whoever makes us due from now on, we ourselves too, is seen before we wait. */
     r->asleep_until = until;
-    settle(r->node);
+    pay_debts(r->node);
     if (r->asleep_until != 0)
         wait_until(r->node, &r->wake, until);
     r->asleep_until = 0;
@@ -146,6 +202,7 @@ void *role_run(void *arg)
         r->ops->work(r->job);
         s = node_lock(n);
         r->ops->done(s, clock_now_ms(), r->which, r->job);
+        pay_debts(n); /* now, and not after the next round: somebody waits for what we have done */
     }
     node_unlock(n, &s);
     return NULL;

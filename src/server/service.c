@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -111,101 +112,102 @@ static void write_outcome(const struct request *q, struct service_result *r)
     }
 }
 
-enum service_code service_await_entry(struct node *n, struct shared *s, struct request *q, raft_time until)
+enum service_code service_await_entry(struct node *n, struct request *q, raft_time until)
 {
-    node_await(n, s, q, until);
-    request_abandon(s, q);
+    node_await(n, q, until);
     switch (q->state) {
     case REQUEST_DONE:
         return SERVICE_OK;
     case REQUEST_LOST:
         return SERVICE_LOST;
     case REQUEST_WAITING:
+    case REQUEST_UNKNOWN:
         break;
     }
     return SERVICE_UNKNOWN;
 }
 
-void service_write(struct node *n, const struct service_write *w, unsigned deadline_ms, struct service_result *r)
+/* Proposes the entry, and begins to wait for it: OK, or why not; then nothing was proposed. */
+static enum service_code begin_write(struct shared *s, const struct service_write *w, bool room, struct entry *e,
+                                     struct request *q)
 {
-    raft_time until = clock_now_ms() + deadline_ms;
-    bool room = w->op == SERVICE_DELETE || kv_store_has_room(n->kv, w->key.size + w->value.size);
-    pthread_cond_t wake;
-    struct request q = {.wake = &wake};
-    struct entry *e = write_entry(w);
-    struct shared *s = NULL;
+    enum service_code code = service_leads(s);
     struct raft_status status;
     raft_index index = 0;
 
-    service_result_init(r);
-    cond_init(&wake);
-    s = node_lock(n);
-    r->code = service_leads(s);
-    if (r->code == SERVICE_OK && (!room || s->no_space))
-        r->code = SERVICE_NO_SPACE;
-    if (r->code != SERVICE_OK)
-        goto out;
+    if (code != SERVICE_OK)
+        return code;
+    if (s->no_space || (!room && w->op == SERVICE_SET))
+        return SERVICE_NO_SPACE;
     raft_status(s->raft, &status);
     index = shared_propose(s, clock_now_ms(), e, NULL);
-    if (index == 0) {
-        r->code = SERVICE_BUSY;
-        goto out;
-    }
-    e = NULL; /* the tail's */
-    request_begin_write(s, &q, index, status.term);
-    r->code = service_await_entry(n, s, &q, until);
-out:
+    if (index == 0)
+        return SERVICE_BUSY;
+    request_begin_write(s, q, index, status.term);
+    return SERVICE_OK;
+}
+
+void service_write(struct node *n, const struct service_write *w, unsigned deadline_ms, struct service_result *r)
+{
+    raft_time until = clock_now_ms() + deadline_ms;
+    bool room = kv_store_has_room(n->kv, w->key.size + w->value.size);
+    struct entry *e = write_entry(w);
+    struct shared *s = NULL;
+    sem_t wake;
+    struct request q = {.wake = &wake};
+
+    service_result_init(r);
+    sem_init(&wake, 0, 0);
+    s = node_lock(n);
+    r->code = begin_write(s, w, room, e, &q);
     service_fill_stamp(s, &r->stamp);
+    node_unlock(n, &s);
+    if (r->code == SERVICE_OK)
+        r->code = service_await_entry(n, &q, until);
+    else
+        entry_unref(e);
     if (r->code == SERVICE_OK)
         write_outcome(&q, r);
-    node_unlock(n, &s);
-    pthread_cond_destroy(&wake);
-    entry_unref(e);
+    sem_destroy(&wake);
 }
 
 /* ---- reads ---- */
 
-/* Waits until a linearizable read may be served. While there is no leader, or a round was lost with it, it tries again for
- * as long as an election usually takes. */
-static enum service_code await_read(struct node *n, struct shared *s, struct request *q, raft_time until)
+/* Begins a linearizable read: OK, NO_QUORUM where no leader is known just now, or why there will be none. */
+static enum service_code begin_read(struct shared *s, struct request *q)
 {
-    raft_time patience = clock_now_ms() + 4 * n->options.election_ms;
-
-    if (patience > until)
-        patience = until;
-    for (;;) {
-        raft_time now = clock_now_ms();
-
-        if (s->failure != 0)
-            return SERVICE_FAILED;
-        if (s->phase == PHASE_DRAINING)
-            return SERVICE_STOPPING;
-        if (s->phase == PHASE_SERVING && request_begin_read(s, now, q)) {
-            node_await(n, s, q, until);
-            request_abandon(s, q);
-            if (q->state == REQUEST_DONE)
-                return SERVICE_OK;
-        }
-        now = clock_now_ms();
-        if (now >= patience)
-            return SERVICE_NO_QUORUM;
-        node_pause(n, s, now + LEADERLESS_PAUSE_MS);
-    }
+    if (s->failure != 0)
+        return SERVICE_FAILED;
+    if (s->phase == PHASE_DRAINING)
+        return SERVICE_STOPPING;
+    return s->phase == PHASE_SERVING && request_begin_read(s, clock_now_ms(), q) ? SERVICE_OK : SERVICE_NO_QUORUM;
 }
 
-/* The barrier before a look at the map. */
-static void read_barrier(struct node *n, enum service_consistency c, unsigned deadline_ms, struct service_result *r)
+/* The barrier before a linearizable look at the map. While there is no leader, or a round was lost with it, it tries again
+ * for as long as an election usually takes. */
+static void read_barrier(struct node *n, unsigned deadline_ms, struct service_result *r)
 {
-    pthread_cond_t wake;
-    struct request q = {.wake = &wake};
+    raft_time until = clock_now_ms() + deadline_ms;
+    raft_time patience = clock_now_ms() + 4 * n->options.election_ms;
     struct shared *s = NULL;
+    sem_t wake;
+    struct request q = {.wake = &wake};
 
-    cond_init(&wake);
-    s = node_lock(n);
-    r->code = c == SERVICE_STALE ? SERVICE_OK : await_read(n, s, &q, clock_now_ms() + deadline_ms);
-    service_fill_stamp(s, &r->stamp);
-    node_unlock(n, &s);
-    pthread_cond_destroy(&wake);
+    sem_init(&wake, 0, 0);
+    for (;;) {
+        s = node_lock(n);
+        r->code = begin_read(s, &q);
+        service_fill_stamp(s, &r->stamp);
+        node_unlock(n, &s);
+        if (r->code == SERVICE_OK) {
+            node_await(n, &q, until);
+            r->code = q.state == REQUEST_DONE ? SERVICE_OK : SERVICE_NO_QUORUM;
+        }
+        if (r->code != SERVICE_NO_QUORUM || clock_now_ms() >= until || clock_now_ms() >= patience)
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = LEADERLESS_PAUSE_MS * 1000000L}, NULL);
+    }
+    sem_destroy(&wake);
 }
 
 static enum service_code code_of_store(int err, struct service_result *r)
@@ -220,24 +222,37 @@ static enum service_code code_of_store(int err, struct service_result *r)
     return SERVICE_FAILED;
 }
 
+/* A view of the map that is as new as `c` asks for, and the stamp of what it shows. */
+static struct kv_view *open_view(struct node *n, enum service_consistency c, unsigned deadline_ms,
+                                 struct service_result *r)
+{
+    struct kv_view *view = NULL;
+
+    service_result_init(r);
+    if (c == SERVICE_STALE)
+        service_stamp(n, &r->stamp);
+    else
+        read_barrier(n, deadline_ms, r);
+    if (r->code != SERVICE_OK)
+        return NULL;
+    r->code = code_of_store(kv_view_open(n->kv, &view), r);
+    if (r->code == SERVICE_OK)
+        r->stamp.index = kv_view_applied(view);
+    return view;
+}
+
 void service_get(struct node *n, struct view key, enum service_consistency c, unsigned deadline_ms, struct bytes *value,
                  struct service_result *r)
 {
-    struct kv_view *view = NULL;
+    struct kv_view *view = open_view(n, c, deadline_ms, r);
     struct view found = {NULL, 0};
-    int err = 0;
 
     bytes_reset(value);
-    service_result_init(r);
-    read_barrier(n, c, deadline_ms, r);
-    if (r->code != SERVICE_OK)
+    if (view == NULL)
         return;
-    err = kv_view_open(n->kv, &view);
-    if (err == 0)
-        err = kv_view_get(view, key, &found, &r->etag);
-    if (err == 0)
+    r->code = code_of_store(kv_view_get(view, key, &found, &r->etag), r);
+    if (r->code == SERVICE_OK)
         bytes_append(value, found.data, found.size);
-    r->code = code_of_store(err, r);
     kv_view_close(view);
 }
 
@@ -256,32 +271,32 @@ static atomic_uint scans_open;
 void service_scan_open(struct node *n, struct view prefix, struct view after, enum service_consistency c,
                        unsigned deadline_ms, struct service_scan **out, struct service_result *r)
 {
-    struct service_scan *scan = NULL;
     bool from_after = after.size > 0 && view_compare(after, prefix) >= 0;
+    struct service_scan *scan = NULL;
+    struct kv_view *view = NULL;
     int err = 0;
 
-    service_result_init(r);
-    read_barrier(n, c, deadline_ms, r);
-    if (r->code != SERVICE_OK)
-        return;
     if (atomic_fetch_add(&scans_open, 1) >= SCANS_MAX) {
         atomic_fetch_sub(&scans_open, 1);
+        service_result_init(r);
+        service_stamp(n, &r->stamp);
         r->code = SERVICE_BUSY;
         return;
     }
+    view = open_view(n, c, deadline_ms, r);
     scan = xcalloc(1, sizeof *scan);
+    scan->view = view;
     bytes_init(&scan->prefix, SERVICE_KEY_MAX);
     bytes_append(&scan->prefix, prefix.data, prefix.size);
     scan->until = clock_now_ms() + SERVICE_SCAN_MS;
-    err = kv_view_open(n->kv, &scan->view);
-    if (err == 0)
-        err = kv_view_seek(scan->view, from_after ? after : prefix, from_after);
-    r->code = err == ERR_NOT_FOUND ? SERVICE_OK : code_of_store(err, r);
-    if (r->code != SERVICE_OK) {
-        service_scan_close(scan, NULL);
-        return;
+    if (r->code == SERVICE_OK) {
+        err = kv_view_seek(view, from_after ? after : prefix, from_after);
+        r->code = err == ERR_NOT_FOUND ? SERVICE_OK : code_of_store(err, r);
     }
-    *out = scan;
+    if (r->code == SERVICE_OK)
+        *out = scan;
+    else
+        service_scan_close(scan, NULL);
 }
 
 bool service_scan_next(struct service_scan *s, struct view *key, struct view *value, uint64_t *etag)

@@ -96,33 +96,35 @@ static bool same_members(const struct members *a, const struct members *b)
     return same;
 }
 
-/* Waits until `index` is committed and applied here. */
-static enum service_code await_index(struct node *n, struct shared *s, raft_index index, raft_term term,
+/* Waits until `index` is committed and applied here; releases the lock meanwhile. */
+static enum service_code await_index(struct node *n, struct shared **s, raft_index index, raft_term term,
                                      raft_time until)
 {
-    pthread_cond_t wake;
-    struct request q = {.wake = &wake};
     struct raft_status status;
+    sem_t wake;
+    struct request q = {.wake = &wake};
     enum service_code code = SERVICE_OK;
 
-    raft_status(s->raft, &status);
+    raft_status((*s)->raft, &status);
     if (status.applied >= index)
         return SERVICE_OK;
-    cond_init(&wake);
-    request_begin_write(s, &q, index, term);
-    code = service_await_entry(n, s, &q, until);
-    pthread_cond_destroy(&wake);
+    sem_init(&wake, 0, 0);
+    request_begin_write(*s, &q, index, term);
+    node_unlock(n, s);
+    code = service_await_entry(n, &q, until);
+    sem_destroy(&wake);
+    *s = node_lock(n);
     return code;
 }
 
-static enum service_code propose_members(struct node *n, struct shared *s, const struct members *next, raft_time until,
+static enum service_code propose_members(struct node *n, struct shared **s, const struct members *next, raft_time until,
                                          raft_index *index)
 {
     struct raft_status status;
     struct entry *e = members_entry(next);
 
-    raft_status(s->raft, &status);
-    *index = shared_propose(s, clock_now_ms(), e, next);
+    raft_status((*s)->raft, &status);
+    *index = shared_propose(*s, clock_now_ms(), e, next);
     if (*index == 0) {
         entry_unref(e);
         return SERVICE_BUSY;
@@ -131,13 +133,13 @@ static enum service_code propose_members(struct node *n, struct shared *s, const
     return await_index(n, s, *index, status.term, until);
 }
 
-static enum service_code change_turn(struct node *n, struct shared *s, const struct members *next, raft_time until,
+static enum service_code change_turn(struct node *n, struct shared **s, const struct members *next, raft_time until,
                                      struct service_result *r, raft_index *index)
 {
     struct raft_config config;
 
     members_config(next, &config);
-    switch (raft_may_change(s->raft, &config)) {
+    switch (raft_may_change((*s)->raft, &config)) {
     case RAFT_CHANGE_OK:
         return propose_members(n, s, next, until, index);
     case RAFT_CHANGE_NOT_LEADER:
@@ -168,10 +170,10 @@ static void change_members(struct node *n, change_plan *plan, const void *arg, r
             break;
         if (same_members(next, &s->directory.latest)) {
             *index = s->directory.latest_index;
-            r->code = await_index(n, s, *index, raft_term_at(s->raft, *index), until);
+            r->code = await_index(n, &s, *index, raft_term_at(s->raft, *index), until);
             break;
         }
-        r->code = change_turn(n, s, next, until, r, index);
+        r->code = change_turn(n, &s, next, until, r, index);
         if (r->code != SERVICE_BUSY || clock_now_ms() >= until)
             break;
         node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
@@ -270,7 +272,7 @@ static enum service_code await_member(struct node *n, raft_id id, raft_time unti
             out->index = s->directory.latest_index;
             out->cluster = s->cluster;
             out->id = id;
-            code = await_index(n, s, out->index, raft_term_at(s->raft, out->index), until);
+            code = await_index(n, &s, out->index, raft_term_at(s->raft, out->index), until);
             break;
         }
         node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);

@@ -9,7 +9,7 @@ void service_result_init(struct service_result *r);
 void service_fill_stamp(const struct shared *s, struct service_stamp *out);
 /* OK if this member leads and takes proposals, else why not. */
 enum service_code service_leads(const struct shared *s);
-/* Waits for an entry begun with request_begin_write: OK, LOST or UNKNOWN. */
-enum service_code service_await_entry(struct node *n, struct shared *s, struct request *q, raft_time until);
+/* Waits, without the lock, for an entry begun with request_begin_write: OK, LOST or UNKNOWN. */
+enum service_code service_await_entry(struct node *n, struct request *q, raft_time until);
 
 #endif

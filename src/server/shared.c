@@ -20,6 +20,7 @@ void shared_fail(struct shared *s, int err, const char *what)
         return;
     s->failure = err;
     why_set(&s->failure_why, err, "%s: %s", what, err_text(err));
+    requests_give_up(s);
 }
 
 static struct peer *peer_slot(struct shared *s, raft_id id)

@@ -93,6 +93,7 @@ void shared_assign_peers(struct shared *s); /* after any change of directory.lat
 void shared_host_guest(struct shared *s, raft_id id, const char *address);
 /* The index of the configuration that we know ourselves a member by: the newer of our joining and the committed one. */
 raft_index shared_config_index(const struct shared *s);
-void shared_fail(struct shared *s, int err, const char *what); /* the first failure counts */
+void shared_fail(struct shared *s, int err,
+                 const char *what); /* the first failure counts; whoever waits gets UNKNOWN */
 
 #endif
