@@ -20,8 +20,8 @@
  * at the descriptor, which the owner may be closing or opening at that moment: it sets a flag for those who come later
  * and makes `wake` readable for ever, which each wait polls beside the socket. So no lock is needed. */
 struct link {
-    int fd; /* -1: closed */
-    int wake;
+    int fd;   /* -1: closed */
+    int wake; /* -1: there was no descriptor left for it */
     atomic_bool interrupted;
 
     uint8_t *data; /* what has arrived and was not used yet: data[begin] .. data[end - 1] */
@@ -40,9 +40,6 @@ struct link *link_new(void)
 
     l->fd = -1;
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (l->wake < 0)
-        DIE("cannot prepare a connection: %s; raise the limit of open files (ulimit -n)",
-            err_text(err_from_errno(errno)));
     atomic_init(&l->interrupted, false);
     l->checksum = checksum_stream_new(0);
     return l;
@@ -78,9 +75,17 @@ void link_interrupt(struct link *l)
     uint64_t one = 1;
 
     atomic_store(&l->interrupted, true);
-    /* It can fail only when the counter is full, and then it is readable already. */
+    /* It can fail only where nobody waits: there is no `wake`, or it is readable already and its counter full. */
     while (write(l->wake, &one, sizeof one) < 0 && errno == EINTR)
         ;
+}
+
+/* Whether a connection may be begun. */
+static int check_free(struct link *l)
+{
+    if (atomic_load(&l->interrupted))
+        return ERR_CLOSED;
+    return l->wake < 0 ? ERR_NO_RESOURCES : 0;
 }
 
 static bool is_usable(struct link *l)
@@ -314,9 +319,9 @@ int link_open(struct link *l, const struct address *to, const struct hello *hell
     int err;
 
     link_close(l);
-    if (atomic_load(&l->interrupted))
-        return ERR_CLOSED;
-    err = socket_connect_until(to, w, &fd);
+    err = check_free(l);
+    if (err == 0)
+        err = socket_connect_until(to, w, &fd);
     if (err != 0)
         return err;
     l->fd = fd;
@@ -444,13 +449,11 @@ static int read_hello(struct link *l, struct socket_wait w, struct hello *hello)
 int link_accept(struct link *l, int fd, const char *client_url, int timeout_ms, struct hello *hello)
 {
     struct socket_wait w = wait_of(l, timeout_ms);
-    int err = 0;
+    int err = check_free(l);
 
     link_close(l);
     l->fd = fd;
     l->floor = BUFFER_GREETING;
-    if (!is_usable(l))
-        return ended(l, ERR_CLOSED);
     while (l->end < 4 && err == 0)
         err = fill(l, FRAME_HEADER_SIZE, w);
     if (err != 0)

@@ -14,7 +14,8 @@
 
 struct link;
 
-struct link *link_new(void);     /* ends the process when no descriptor is left: make links at start */
+/* Never NULL. Without a descriptor left for its own use, link_open and link_accept will say ERR_NO_RESOURCES. */
+struct link *link_new(void);
 void link_free(struct link *l);  /* closes; NULL is fine */
 void link_close(struct link *l); /* it may be opened again; harmless if it is not open */
 bool link_is_open(const struct link *l);

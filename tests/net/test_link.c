@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "../suite.h"
 #include "base/clock.h"
@@ -543,8 +544,43 @@ START_TEST(an_interrupt_ends_a_greeting)
 }
 END_TEST
 
-TEST_MAIN("link", frames_arrive_in_order_and_whole, large_frames_in_many_parts_arrive_whole,
-          a_frame_may_come_byte_by_byte, a_frame_after_half_of_another_is_read_on, a_damaged_frame_ends_the_link,
+START_TEST(a_link_without_a_descriptor_of_its_own_says_so)
+{
+    struct hello hello = a_hello();
+    struct refusal refusal;
+    struct rlimit limit, none;
+    struct address at;
+    struct link *l;
+    unsigned count = 0;
+    int held[8];
+    int client, server;
+
+    loopback_pair(&client, &server);
+    at = loopback_address(server);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)(client > server ? client : server) + 1;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    while (count < 8 && (held[count] = dup(client)) >= 0) /* the gaps below */
+        count++;
+    ck_assert_uint_lt(count, 8);
+    l = link_new();
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (count > 0)
+        socket_close(held[--count]);
+    ck_assert_int_eq(link_accept(l, server, URL, WAIT, &hello), ERR_NO_RESOURCES);
+    ck_assert(!link_is_open(l));
+    ck_assert_int_eq(link_open(l, &at, &hello, WAIT, &refusal), ERR_NO_RESOURCES);
+    link_interrupt(l);
+    ck_assert_int_eq(link_open(l, &at, &hello, WAIT, &refusal), ERR_CLOSED);
+    link_free(l);
+    socket_close(client);
+}
+END_TEST
+
+TEST_MAIN("link", a_link_without_a_descriptor_of_its_own_says_so, frames_arrive_in_order_and_whole,
+          large_frames_in_many_parts_arrive_whole, a_frame_may_come_byte_by_byte,
+          a_frame_after_half_of_another_is_read_on, a_damaged_frame_ends_the_link,
           a_frame_that_is_none_or_too_large_ends_the_link, a_close_and_a_reset_end_the_link_wherever_they_come,
           a_link_may_be_opened_again, a_refusal_after_the_greeting_is_seen_before_the_next_send,
           a_link_is_dead_when_the_other_side_closed_or_refused, half_a_refusal_is_not_one_yet,
