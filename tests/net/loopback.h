@@ -13,15 +13,12 @@
 
 static inline struct address loopback_address(int listener)
 {
-    struct sockaddr_storage bound = {0};
+    struct sockaddr_in6 bound = {0}; /* the port of an IPv4 address is at the same place */
     socklen_t size = sizeof bound;
     struct address at = {.host = "127.0.0.1"};
 
     ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&bound, &size), 0);
-    if (bound.ss_family == AF_INET6)
-        at.port = ntohs(((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port);
-    else
-        at.port = ntohs(((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+    at.port = ntohs(bound.sin6_port);
     return at;
 }
 
