@@ -71,10 +71,10 @@ static enum body read_body(struct exchange *x, uint64_t limit)
 {
     enum body answer;
 
-    bytes_reset(&x->worker->body);
-    x->worker->body.limit = (size_t)limit + PIECE;
     if (x->body_taken)
         return BODY_READ;
+    bytes_reset(&x->worker->body);
+    x->worker->body.limit = (size_t)limit + PIECE;
     if (x->content_length > limit)
         return BODY_TOO_LONG;
     if (x->expects) {

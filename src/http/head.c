@@ -5,7 +5,8 @@
  * proxy in front of us may read such a request in another way, and then one client's body becomes another client's
  * request. It leaves the bytes in place and puts a NUL where a token ended, so the places tell what stood between.
  *
- * Decided here, as PRODUCT.md is silent: at most 64 header lines (431); a head of at most 16 KiB (431); Content-Length
+ * Decided here, as PRODUCT.md is silent: at most 64 header lines (431); a head of at most 16 KiB (400, all
+ * that civetweb tells of it); Content-Length
  * with Transfer-Encoding, either of them twice, any coding but chunked, two Hosts, no Host in HTTP/1.1: 400 and the end of
  * the connection; If-Match or If-None-Match twice: 400; an Expect that is not 100-continue: 417. */
 #include <string.h>
@@ -156,6 +157,7 @@ bool exchange_open(struct exchange *x)
 
     x->method = method_of(x->info->request_method);
     x->http_1_0 = strcmp(x->info->http_version, "1.0") == 0;
+    bytes_reset(&x->worker->body);
     x->path = view_of_text(x->info->local_uri_raw);
     if (x->info->query_string != NULL)
         x->query = view_of_text(x->info->query_string);

@@ -178,7 +178,7 @@ static int on_error(struct mg_connection *connection, int status, const char *me
     else if (status >= 500)
         exchange_error(&x, status == 505 ? 505 : 500, "bad_request", "%s", message);
     else
-        exchange_error(&x, 400, "bad_request", "bad request: no sound HTTP");
+        exchange_error(&x, 400, "bad_request", "bad request: no sound HTTP, or its head is longer than 16384 bytes");
     end_exchange(&x);
     return 0;
 }
@@ -188,9 +188,9 @@ static int on_log(const struct mg_connection *connection, const char *message)
     struct http *h = http_of(connection);
 
     pthread_mutex_lock(&h->lock);
-    if (h->starting)
+    if (h->starting && h->complaint.text[0] == '\0') /* the first one is nearest to the cause */
         snprintf(h->complaint.text, sizeof h->complaint.text, "%s", message);
-    else
+    else if (!h->starting)
         log_warn("http: message=\"%s\"", message);
     pthread_mutex_unlock(&h->lock);
     return 1;

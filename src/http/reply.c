@@ -140,12 +140,12 @@ static char *put_head(char *p, struct exchange *x, int status, const char *type,
     return p;
 }
 
-/* Long answers to slow readers are ended by the watch, whatever little they read now and then. */
+/* Long answers to slow readers are ended by the watch, whatever little they read now and then. Short ones need none: the
+ * kernel takes them whole once the reader made room, or civetweb's own time-out ends the wait. */
 static void arm(struct exchange *x, uint64_t ms)
 {
     atomic_store_explicit(&x->worker->watched.reading, false, memory_order_relaxed);
-    atomic_store_explicit(&x->worker->watched.deadline_ms, x->started_us / 1000 + SERVICE_DEADLINE_MS + ms,
-                          memory_order_relaxed);
+    atomic_store_explicit(&x->worker->watched.deadline_ms, clock_now_ms() + ms, memory_order_relaxed);
 }
 
 static void disarm(struct exchange *x)
@@ -198,8 +198,12 @@ void exchange_send(struct exchange *x, const struct reply *r, const struct servi
     p = PUT(p, "\r\n");
     if (together)
         p = put(p, (const char *)r->body.data, r->body.size);
+    if (!body || together) {
+        write_all(x, begin, (size_t)(p - begin));
+        return;
+    }
     arm(x, x->http->limits.body_ms + r->body.size / 64);
-    if (write_all(x, begin, (size_t)(p - begin)) && body && !together)
+    if (write_all(x, begin, (size_t)(p - begin)))
         write_all(x, r->body.data, r->body.size);
     disarm(x);
 }
