@@ -23,6 +23,8 @@
 #define SPARE_SLOTS      8u           /* reader slots for mdb_stat and the like beside us */
 #define DISK_FULL_BYTES  (64u << 10)  /* less than this free: a short write was a full disk */
 #define DISK_START_BYTES (256u << 10) /* LMDB's lock file is mapped: without room for it we would die of SIGBUS */
+#define AHEAD_MIN        (64u << 10)  /* of zeros, in pieces of which the file grows */
+#define AHEAD_MAX        (1u << 20)
 #define CHECKSUM_SIZE    8u
 #define KIND_SIZE        8u
 #define FORMAT_NAME      "format"
@@ -32,6 +34,7 @@ struct env {
     char *path;
     MDB_dbi tables[ENV_TABLES_MAX];
     uint64_t page_size, map_pages;
+    uint64_t ready;     /* bytes of the file that are allocated and written, be it with zeros; the writer's */
     atomic_bool failed; /* a write ended in ERR_IO or ERR_CORRUPT */
 
     pthread_mutex_t lock; /* a leaf: guards the pool below */
@@ -359,6 +362,16 @@ static int check_disk(const char *path, struct why *why)
     return 0;
 }
 
+static uint64_t file_size(const struct env *e)
+{
+    struct stat st;
+    int fd;
+
+    if (mdb_env_get_fd(e->mdb, &fd) != 0 || fstat(fd, &st) != 0)
+        return 0;
+    return (uint64_t)st.st_size;
+}
+
 static struct env *env_new(const char *path, const struct env_options *o)
 {
     struct env *e = xcalloc(1, sizeof *e);
@@ -403,6 +416,7 @@ int env_open(const char *path, const struct env_options *options, struct env **o
     mdb_env_info(e->mdb, &info);
     e->page_size = st.ms_psize;
     e->map_pages = info.me_mapsize / st.ms_psize;
+    e->ready = file_size(e);
     *out = e;
     e = NULL;
 out:
@@ -450,12 +464,48 @@ static int write_failed(struct env *e, int err)
     return err;
 }
 
+/* Writing past the file's end makes a sync wait for the file system's journal, and so for other files, which takes several
+ * times as long as writing over blocks that are there. So the file is always some way ahead of LMDB, filled with zeros
+ * (blocks that are only reserved would have to be journaled, too). Where there is no room to be ahead, there may still be
+ * room for what LMDB needs. */
+static int stay_ahead(struct env *e)
+{
+    static const uint8_t zeros[AHEAD_MIN];
+    MDB_envinfo info;
+    uint64_t used, chunk, end;
+    int fd;
+
+    if (mdb_env_info(e->mdb, &info) != 0 || mdb_env_get_fd(e->mdb, &fd) != 0)
+        return 0;
+    used = (info.me_last_pgno + 1) * e->page_size;
+    if (e->ready < used)
+        e->ready = used;
+    chunk = used / 8 < AHEAD_MIN ? AHEAD_MIN : used / 8;
+    chunk = chunk > AHEAD_MAX ? AHEAD_MAX : chunk - chunk % AHEAD_MIN;
+    end = e->ready + chunk;
+    if (e->ready - used > chunk / 2 || end > e->map_pages * e->page_size)
+        return 0;
+    while (e->ready < end) {
+        ssize_t size = pwrite(fd, zeros, sizeof zeros, (off_t)e->ready);
+
+        if (size < 0)
+            return err_from_errno(errno) == ERR_IO ? ERR_IO : 0;
+        e->ready += (uint64_t)size;
+        if (size < (ssize_t)sizeof zeros)
+            return 0;
+    }
+    return 0;
+}
+
 int env_write_begin(struct env *e, MDB_txn **out)
 {
-    int rc;
+    int rc, err;
 
     if (atomic_load(&e->failed))
         return ERR_IO;
+    err = stay_ahead(e);
+    if (err != 0)
+        return write_failed(e, err);
     rc = mdb_txn_begin(e->mdb, NULL, 0, out);
     return rc == 0 ? 0 : write_failed(e, env_error(e, rc));
 }

@@ -109,10 +109,12 @@ static void apply(unsigned count, unsigned key, unsigned step)
 
 static void report(const char *what, unsigned rounds, uint64_t cpu)
 {
-    double median = quantile(rounds, 0.5);
+    double sum = 0;
 
-    printf("%-52s %9.2f us   p99 %9.2f   CPU %8.2f\n", what, median, quantile(rounds, 0.99),
-           (double)cpu / 1000.0 / rounds);
+    for (unsigned i = 0; i < rounds; i++)
+        sum += (double)samples[i] / 1000.0;
+    printf("%-40s median %8.2f us  mean %8.2f  p99 %9.2f  CPU %7.2f\n", what, quantile(rounds, 0.5), sum / rounds,
+           quantile(rounds, 0.99), (double)cpu / 1000.0 / rounds);
 }
 
 static void bench_log(const char *what, unsigned count, unsigned rounds, unsigned keep)

@@ -1,8 +1,11 @@
 /* The map on disk: each entry takes effect exactly once, whatever a start interrupts; readers see one moment. */
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "store_test.h"
@@ -466,6 +469,36 @@ START_TEST(a_command_that_does_not_decode_stops_the_store)
 }
 END_TEST
 
+/* An entry that is applied already, or whose predecessor is not, is a mistake of ours that no answer can make good. */
+static void apply_out_of_order(raft_index index)
+{
+    struct entry *e = noop_at(index, 1);
+    struct kv_store *other;
+    struct command_result result;
+
+    if (freopen("/dev/null", "w", stderr) == NULL || kv_store_open(temp_path("other"), MAP_SIZE, 1, &other, NULL) != 0)
+        _exit(1);
+    kv_store_apply(other, &e, 1, &result);
+    entry_unref(e);
+    e = noop_at(1, 1);
+    kv_store_apply(other, &e, 1, &result);
+    _exit(0);
+}
+
+START_TEST(an_entry_out_of_order_ends_the_process)
+{
+    for (raft_index index = 1; index <= 2; index++) { /* twice the first one; the second one without the first */
+        int status;
+        pid_t pid = fork();
+
+        if (pid == 0)
+            apply_out_of_order(index);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    }
+}
+END_TEST
+
 /* Readers see each batch wholly or not at all. */
 static void *read_pairs(void *arg)
 {
@@ -576,6 +609,7 @@ static void add(TCase *t)
     tcase_add_test(t, a_full_map_still_takes_deletes);
     tcase_add_test(t, a_larger_limit_lets_it_go_on);
     tcase_add_test(t, a_command_that_does_not_decode_stops_the_store);
+    tcase_add_test(t, an_entry_out_of_order_ends_the_process);
     tcase_add_test(t, readers_beside_the_writer);
     tcase_add_test(t, random_histories_equal_a_model);
 }
