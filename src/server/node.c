@@ -10,7 +10,7 @@
 #include "net/socket.h"
 
 #define THREAD_STACK_BYTES (192u << 10)
-#define LOG_MAX_SIZE       ((uint64_t)1 << 40) /* address space; the disk is the limit */
+#define LOG_MAX_SIZE       ((uint64_t)256 << 30) /* address space; the disk is the limit */
 #define DRAIN_LOOK_MS      5
 
 void cond_init(pthread_cond_t *c)
