@@ -106,7 +106,7 @@ bool exchange_body(struct exchange *x, uint64_t limit, const char *option)
         return false;
     case BODY_LATE:
         x->close = x->body_taken = true;
-        exchange_error(x, 408, "timeout", "the body did not come in time");
+        exchange_error(x, 408, "timeout", "the body did not come whole, or not in time");
         return false;
     }
     return false;

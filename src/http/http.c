@@ -5,7 +5,7 @@
  * Decided here, as PRODUCT.md is silent: unknown paths are 404, "/cluster/" among them; "/" says what there is;
  * "/db" is "/db/"; a write without a key, to /db/, is 400; OPTIONS is 204 with Allow; HEAD goes wherever GET goes; methods that
  * civetweb does not know are 400; what civetweb refuses itself gets an answer in our form. When every worker holds a
- * connection, those idle for more than 2 s are ended, and a busy one is asked to connect anew after 128 requests, so that
+ * connection, those that sent nothing for 2 s are ended, and a busy one is asked to connect anew after 128 requests, so that
  * others get their turn. civetweb as Debian builds it listens on IPv4 alone. */
 #include "http/http.h"
 
@@ -117,7 +117,7 @@ static struct http *http_of(const struct mg_connection *connection)
 static void note_connection(struct worker *w, const struct mg_request_info *info)
 {
     if (w->served++ == 0)
-        watch_connected(&w->watched, info->remote_addr, info->remote_port, info->server_port);
+        watch_named(&w->watched, info->remote_addr, info->remote_port, info->server_port);
     atomic_store_explicit(&w->watched.idle_since_ms, 0, memory_order_relaxed);
 }
 
@@ -137,6 +137,8 @@ static void begin_exchange(struct exchange *x, struct mg_connection *connection)
 static void end_exchange(struct exchange *x)
 {
     exchange_close(x);
+    log_trace("request answered: status=%d path=\"%.*s\"", x->status, (int)(x->path.size < 200 ? x->path.size : 200),
+              (const char *)x->path.data);
     if (x->close)
         mg_disable_connection_keep_alive(x->connection);
     atomic_store_explicit(&x->worker->watched.idle_since_ms, clock_now_ms(), memory_order_relaxed);
@@ -149,10 +151,8 @@ static int on_request(struct mg_connection *connection)
 
     begin_exchange(&x, connection);
     note_connection(x.worker, x.info);
-    if (x.worker->served > TURN_REQUESTS &&
-        atomic_load_explicit(&x.http->connections, memory_order_relaxed) >= x.http->threads) {
+    if (x.worker->served > TURN_REQUESTS && watch_short(x.http->watch))
         x.close = true;
-    }
     if (exchange_open(&x)) {
         if (atomic_load(&x.http->draining)) {
             x.close = true;
@@ -202,7 +202,7 @@ static int on_connected(const struct mg_connection *connection, void **data)
 
     *data = NULL;
     w->served = 0;
-    atomic_fetch_add_explicit(&w->http->connections, 1, memory_order_relaxed);
+    watch_opened(w->http->watch);
     return 0;
 }
 
@@ -210,8 +210,7 @@ static void on_closing(const struct mg_connection *connection)
 {
     struct worker *w = mg_get_thread_pointer(connection);
 
-    watch_closing(&w->watched);
-    atomic_fetch_sub_explicit(&w->http->connections, 1, memory_order_relaxed);
+    watch_closing(w->http->watch, &w->watched);
 }
 
 static void *on_thread(const struct mg_context *context, int type)
@@ -371,7 +370,8 @@ int http_start_limited(const struct http_options *o, const struct http_limits *l
     err = listening_address(o, listen, sizeof listen, why);
     if (err != 0)
         goto out;
-    h->watch = watch_start(h->threads, limits->idle_ms, limits->tick_ms);
+    h->watch = watch_start(&(struct watch_options){
+        .workers = h->threads, .idle_ms = limits->idle_ms, .tick_ms = limits->tick_ms, .port = h->port});
     if (h->watch == NULL) {
         err = why_set(why, ERR_NO_RESOURCES, "no thread for the HTTP server: see ulimit -u");
         goto out;
@@ -426,7 +426,7 @@ void http_stop(struct http *h)
         return;
     atomic_store(&h->draining, true);
     if (h->context != NULL) {
-        watch_shut_port(h->port);
+        watch_shut_all(h->watch);
         mg_stop(h->context);
     }
     watch_stop(h->watch);

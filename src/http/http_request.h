@@ -51,7 +51,6 @@ struct http {
     struct http_limits limits;
     struct watch *watch;
     _Atomic bool draining;
-    _Atomic unsigned connections;
     int64_t started_s;    /* wall clock, for process_start_time_seconds */
     pthread_mutex_t lock; /* guards what follows, but not what is in the workers */
     bool starting;        /* http_start runs: civetweb's complaints tell it what went wrong */

@@ -175,7 +175,7 @@ static void of_http(struct bytes *out, struct http *h)
         metrics_add(sum, &w->counts);
     pthread_mutex_unlock(&h->lock);
     gauge(out, "raftd_http_threads", h->threads, "Threads that answer clients: -threads.");
-    gauge(out, "raftd_http_connections", atomic_load(&h->connections), "Connections of clients that hold a thread.");
+    gauge(out, "raftd_http_connections", watch_connections(h->watch), "Connections of clients that hold a thread.");
     counter(out, "raftd_http_connections_cut_total", watch_cuts(h->watch),
             "Connections ended because they were too slow, or idle while threads were short.");
     family(out, "raftd_http_requests_total", "counter", "Requests answered.");

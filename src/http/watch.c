@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -12,15 +14,33 @@
 #include "base/clock.h"
 #include "base/logger.h"
 
+/* A set of ports. */
+struct ports {
+    uint8_t bits[65536 / 8];
+};
+
 struct watch {
     pthread_t thread;
     pthread_mutex_t lock; /* guards all below but the counter; taken before a watched's own lock */
     pthread_cond_t wake;
     bool stopping;
     struct watched *all;
-    unsigned workers, idle_ms, tick_ms;
+    struct ports named;            /* peers whose request was seen */
+    struct ports silent, silenter; /* peers that were silent when we looked last, and now */
+    struct watch_options options;
+    _Atomic unsigned connections;
     _Atomic uint64_t cuts;
 };
+
+static bool ports_have(const struct ports *p, int port)
+{
+    return (p->bits[port / 8] & 1 << port % 8) != 0;
+}
+
+static void ports_add(struct ports *p, int port)
+{
+    p->bits[port / 8] = (uint8_t)(p->bits[port / 8] | 1 << port % 8);
+}
 
 /* Calls `each` for every descriptor of this process until it returns true. */
 static void each_descriptor(bool (*each)(int fd, void *data), void *data)
@@ -77,73 +97,132 @@ static bool is_connection_of(int fd, const struct watched *one)
     return inet_ntop(a.any.sa_family, host, text, sizeof text) != NULL && strcmp(text, one->peer) == 0;
 }
 
+/* Nothing came for so long, and nothing waits to be read. */
+static bool is_quiet(int fd, unsigned ms)
+{
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    int waiting = 0;
+
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_last_data_recv > ms &&
+           ioctl(fd, FIONREAD, &waiting) == 0 && waiting == 0;
+}
+
+struct cut {
+    const struct watched *one;
+    unsigned quiet_ms; /* only if nothing came for so long; 0: in any case */
+    bool done;
+};
+
 static bool cut_if_it_is(int fd, void *data)
 {
-    const struct watched *one = data;
+    struct cut *c = data;
 
-    if (!is_connection_of(fd, one))
+    if (!is_connection_of(fd, c->one))
         return false;
-    shutdown(fd, atomic_load_explicit(&one->reading, memory_order_relaxed) ? SHUT_RD : SHUT_RDWR);
+    if (c->quiet_ms == 0 || is_quiet(fd, c->quiet_ms)) {
+        shutdown(fd, atomic_load_explicit(&c->one->reading, memory_order_relaxed) ? SHUT_RD : SHUT_RDWR);
+        c->done = true;
+    }
     return true;
 }
 
-static bool shut_if_port(int fd, void *data)
+static bool shut_if_ours(int fd, void *data)
 {
-    const int *port = data;
+    const struct watch *w = data;
 
-    if (own_port_of(fd) == *port)
+    if (own_port_of(fd) == w->options.port)
         shutdown(fd, SHUT_RDWR);
     return false;
 }
 
-void watch_shut_port(int port)
+void watch_shut_all(struct watch *w)
 {
-    each_descriptor(shut_if_port, &port);
+    each_descriptor(shut_if_ours, w);
 }
 
-static void cut(struct watch *w, struct watched *one, const char *why)
+static void cut(struct watch *w, struct watched *one, unsigned quiet_ms)
 {
+    struct cut c = {.one = one, .quiet_ms = quiet_ms};
+
     pthread_mutex_lock(&one->lock);
-    if (one->connected) {
-        log_debug("connection ended: peer=%s:%d reason=%s", one->peer, one->peer_port, why);
-        each_descriptor(cut_if_it_is, one);
+    if (one->connected)
+        each_descriptor(cut_if_it_is, &c);
+    if (c.done) {
+        log_debug("connection ended: peer=%s:%d reason=%s", one->peer, one->peer_port, quiet_ms > 0 ? "idle" : "slow");
         atomic_fetch_add_explicit(&w->cuts, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&one->lock);
 }
 
-static bool holds_connection(struct watched *one)
+/* Ends those that have sent requests, and nothing since. */
+static void cut_idle(struct watch *w, uint64_t now)
 {
-    bool connected;
+    for (struct watched *one = w->all; one != NULL; one = one->next) {
+        uint64_t since = atomic_load_explicit(&one->idle_since_ms, memory_order_relaxed);
 
-    pthread_mutex_lock(&one->lock);
-    connected = one->connected;
-    pthread_mutex_unlock(&one->lock);
-    return connected;
+        if (since != 0 && now > since + w->options.idle_ms)
+            cut(w, one, w->options.idle_ms);
+    }
 }
 
-static void look(struct watch *w, uint64_t now)
+/* It is nobody's whose request was seen, and nothing came from it for a while, the last time that we looked neither: a
+ * request that waited long in civetweb's queue is not named at the moment when it is taken from there. */
+static bool cut_if_silent(int fd, void *data)
 {
-    unsigned held = 0;
+    struct watch *w = data;
+    union any_address a;
+    socklen_t size = sizeof a;
+    int port;
 
+    if (own_port_of(fd) != w->options.port || getpeername(fd, &a.any, &size) != 0)
+        return false;
+    port = port_of(&a);
+    if (port < 0 || ports_have(&w->named, port) || !is_quiet(fd, w->options.idle_ms))
+        return false;
+    ports_add(&w->silenter, port);
+    if (!ports_have(&w->silent, port))
+        return false;
+    log_debug("connection ended: peer-port=%d reason=silent", port);
+    shutdown(fd, SHUT_RDWR);
+    atomic_fetch_add_explicit(&w->cuts, 1, memory_order_relaxed);
+    return false;
+}
+
+/* Ends those that have not sent a whole request yet: civetweb does not say which they are. */
+static void cut_silent(struct watch *w)
+{
+    memset(&w->named, 0, sizeof w->named);
+    memset(&w->silenter, 0, sizeof w->silenter);
+    for (struct watched *one = w->all; one != NULL; one = one->next) {
+        pthread_mutex_lock(&one->lock);
+        if (one->connected)
+            ports_add(&w->named, one->peer_port);
+        pthread_mutex_unlock(&one->lock);
+    }
+    each_descriptor(cut_if_silent, w);
+    w->silent = w->silenter;
+}
+
+static void cut_late(struct watch *w, uint64_t now)
+{
     for (struct watched *one = w->all; one != NULL; one = one->next) {
         uint64_t deadline = atomic_load_explicit(&one->deadline_ms, memory_order_relaxed);
 
         if (deadline != 0 && now > deadline) {
             atomic_store_explicit(&one->deadline_ms, 0, memory_order_relaxed);
-            cut(w, one, "deadline");
+            cut(w, one, 0);
         }
-        if (holds_connection(one))
-            held++;
     }
-    if (held < w->workers)
-        return;
-    for (struct watched *one = w->all; one != NULL; one = one->next) {
-        uint64_t since = atomic_load_explicit(&one->idle_since_ms, memory_order_relaxed);
+}
 
-        if (since != 0 && now > since + w->idle_ms)
-            cut(w, one, "idle");
-    }
+static void look(struct watch *w, uint64_t now)
+{
+    cut_late(w, now);
+    if (!watch_short(w))
+        return;
+    cut_idle(w, now);
+    cut_silent(w);
 }
 
 static void *watch_run(void *data)
@@ -155,8 +234,8 @@ static void *watch_run(void *data)
         struct timespec until;
 
         clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += (long)(w->tick_ms % 1000) * 1000000;
-        until.tv_sec += (time_t)(w->tick_ms / 1000) + until.tv_nsec / 1000000000;
+        until.tv_nsec += (long)(w->options.tick_ms % 1000) * 1000000;
+        until.tv_sec += (time_t)(w->options.tick_ms / 1000) + until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         pthread_cond_timedwait(&w->wake, &w->lock, &until);
         look(w, clock_now_ms());
@@ -165,14 +244,12 @@ static void *watch_run(void *data)
     return NULL;
 }
 
-struct watch *watch_start(unsigned workers, unsigned idle_ms, unsigned tick_ms)
+struct watch *watch_start(const struct watch_options *o)
 {
     struct watch *w = xcalloc(1, sizeof *w);
     pthread_condattr_t monotonic;
 
-    w->workers = workers;
-    w->idle_ms = idle_ms;
-    w->tick_ms = tick_ms;
+    w->options = *o;
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -198,6 +275,16 @@ void watch_stop(struct watch *w)
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
     free(w);
+}
+
+bool watch_short(const struct watch *w)
+{
+    return watch_connections(w) >= w->options.workers;
+}
+
+unsigned watch_connections(const struct watch *w)
+{
+    return atomic_load_explicit(&w->connections, memory_order_relaxed);
 }
 
 uint64_t watch_cuts(const struct watch *w)
@@ -227,7 +314,12 @@ void watch_remove(struct watch *w, struct watched *one)
     pthread_mutex_destroy(&one->lock);
 }
 
-void watch_connected(struct watched *one, const char *peer, int peer_port, int own_port)
+void watch_opened(struct watch *w)
+{
+    atomic_fetch_add_explicit(&w->connections, 1, memory_order_relaxed);
+}
+
+void watch_named(struct watched *one, const char *peer, int peer_port, int own_port)
 {
     pthread_mutex_lock(&one->lock);
     one->connected = true;
@@ -238,8 +330,9 @@ void watch_connected(struct watched *one, const char *peer, int peer_port, int o
     pthread_mutex_unlock(&one->lock);
 }
 
-void watch_closing(struct watched *one)
+void watch_closing(struct watch *w, struct watched *one)
 {
+    atomic_fetch_sub_explicit(&w->connections, 1, memory_order_relaxed);
     pthread_mutex_lock(&one->lock);
     one->connected = false;
     pthread_mutex_unlock(&one->lock);

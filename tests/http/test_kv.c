@@ -202,7 +202,7 @@ END_TEST
 
 /* ---- keys ---- */
 
-/* TESTING 4f: an exact round trip or 4xx; never an alias. */
+/* An exact round trip or 4xx; never an alias. */
 START_TEST(keys_are_bytes_decoded_once)
 {
     static const char *const keys[] = {

@@ -1,5 +1,4 @@
-/* HTTP itself, kind and hostile: framing, limits, connections, slow clients. TESTING 1 (1-3) and 2H. */
-#include <pthread.h>
+/* HTTP itself, kind and hostile: framing, limits, connections. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +7,7 @@
 #include "../suite.h"
 #include "client.h"
 
-/* ---- requests that two readers could take differently: TESTING H4, H5 ---- */
+/* ---- requests that two readers could take differently ---- */
 
 #define SMUGGLED "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -210,7 +209,7 @@ START_TEST(a_value_that_is_too_large_is_refused_unread)
 }
 END_TEST
 
-/* H6: curl waits a second for it. */
+/* curl waits a second for it. */
 START_TEST(expect_is_answered_when_the_body_is_wanted)
 {
     struct world *w = a_world(4, &quick);
@@ -371,175 +370,8 @@ START_TEST(no_page_of_another_site_may_read_answers)
 }
 END_TEST
 
-/* ---- slow clients ---- */
-
-static void drip(struct client *c, unsigned ms)
-{
-    uint64_t until = now_ms() + ms;
-    char byte;
-
-    while (now_ms() < until && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0) {
-        say(c, "x", 1);
-        wait_ms(20);
-    }
-}
-
-/* TESTING 1.3: civetweb's own time-out starts anew with each byte. */
-START_TEST(a_dripping_body_does_not_hold_a_worker)
-{
-    struct world *w = a_world(1, &quick);
-    struct client *c = dial(w);
-    uint64_t began = now_ms();
-
-    say_text(c, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
-    drip(c, 2000);
-    ck_assert_uint_lt(now_ms() - began, 1500);
-    ck_assert_int_eq(hear(c, false)->status, 408);
-    ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
-    hang_up(c);
-    ck_assert_uint_eq(w->fake->writes, 0);
-    end_world(w);
-}
-END_TEST
-
-START_TEST(a_reader_that_does_not_read_does_not_hold_a_worker)
-{
-    static const struct http_limits limits = {
-        .stall_ms = 5000, .keep_alive_ms = 5000, .body_ms = 300, .linger_ms = 100, .idle_ms = 100000, .tick_ms = 20};
-    struct world *w = a_world(1, &limits);
-    struct client *c = dial(w);
-    char *value = calloc(1, 1 << 20), key[16];
-
-    for (unsigned i = 0; i < 32; i++) {
-        snprintf(key, sizeof key, "%u", i);
-        fake_set(w->node, view_of_text(key), view_of(value, 1 << 20));
-    }
-    free(value);
-    say_text(c, "GET /db/ HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n");
-    ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200); /* waits for the worker */
-    ck_assert(hear(c, false)->broken);
-    hang_up(c);
-    end_world(w);
-}
-END_TEST
-
-/* H2: they hold one worker each. */
-START_TEST(idle_connections_make_room_when_workers_are_short)
-{
-    static const struct http_limits limits = {
-        .stall_ms = 5000, .keep_alive_ms = 60000, .body_ms = 400, .linger_ms = 100, .idle_ms = 150, .tick_ms = 20};
-    struct world *w = a_world(2, &limits);
-    struct client *one = dial(w), *two = dial(w);
-    uint64_t began = now_ms();
-
-    say_text(one, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
-    ck_assert_int_eq(hear(one, false)->status, 200);
-    wait_ms(200);
-    say_text(one, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); /* not short: it may be idle */
-    ck_assert_int_eq(hear(one, false)->status, 200);
-    say_text(two, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
-    ck_assert_int_eq(hear(two, false)->status, 200);
-    ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
-    ck_assert_uint_lt(now_ms() - began, 2000);
-    hang_up(one);
-    hang_up(two);
-    end_world(w);
-}
-END_TEST
-
-START_TEST(busy_connections_take_turns_when_workers_are_short)
-{
-    struct world *w = a_world(1, &quick);
-    struct client *c = dial(w);
-    unsigned answers = 0;
-    bool closed = false;
-
-    while (!closed && answers < 200) {
-        say_text(c, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
-        closed = strcmp(field(hear(c, false), "Connection"), "close") == 0;
-        answers++;
-    }
-    ck_assert_uint_eq(answers, 129);
-    ck_assert(has_ended(c));
-    hang_up(c);
-    end_world(w);
-}
-END_TEST
-
-/* ---- start and stop ---- */
-
-START_TEST(a_port_that_is_taken_is_named)
-{
-    struct world *w = a_world(4, &quick);
-    struct http_options o = {.bind = "localhost", .port = w->port, .threads = 1, .max_value_size = 1};
-    struct http *second = NULL;
-    struct why why = {""};
-    char port[8];
-
-    snprintf(port, sizeof port, "%u", (unsigned)w->port);
-    ck_assert_int_eq(http_start(&o, w->node, &second, &why), ERR_IN_USE);
-    ck_assert_ptr_nonnull(strstr(why.text, port));
-    snprintf(o.bind, sizeof o.bind, "no.such.host.invalid");
-    ck_assert_int_ne(http_start(&o, w->node, &second, &why), 0);
-    ck_assert_ptr_null(second);
-    end_world(w);
-}
-END_TEST
-
-static void *drain(void *data)
-{
-    struct world *w = data;
-
-    http_drain(w->http, 2000);
-    return NULL;
-}
-
-START_TEST(a_drain_waits_for_those_in_flight_and_refuses_new_ones)
-{
-    struct world *w = a_world(4, &quick);
-    struct client *before = dial(w), *after = dial(w);
-    pthread_t thread;
-    uint64_t began = now_ms();
-
-    w->fake->delay_ms = 300;
-    say_text(before, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
-    wait_ms(50);
-    pthread_create(&thread, NULL, drain, w);
-    wait_ms(50);
-    say_text(after, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
-    ck_assert_int_eq(hear(after, false)->status, 503);
-    pthread_join(thread, NULL);
-    ck_assert_uint_ge(now_ms() - began, 290);
-    ck_assert_int_eq(hear(before, false)->status, 201);
-    ck_assert_uint_eq(w->fake->writes, 1);
-    hang_up(before);
-    hang_up(after);
-    end_world(w);
-}
-END_TEST
-
-START_TEST(a_stop_does_not_wait_for_idle_clients)
-{
-    struct world *w = a_world(4, &quick);
-    struct client *mute = dial(w), *idle = dial(w);
-    uint64_t began;
-
-    say_text(idle, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
-    ck_assert_int_eq(hear(idle, false)->status, 200);
-    wait_ms(20);
-    began = now_ms();
-    end_world(w);
-    ck_assert_uint_lt(now_ms() - began, 1000);
-    hang_up(mute);
-    hang_up(idle);
-}
-END_TEST
-
 TEST_MAIN("http_protocol", ambiguous_framing_is_refused, malformed_chunks_are_refused, too_many_headers_are_refused,
           an_old_request_is_not_answered_again, a_body_in_chunks, a_value_that_is_too_large_is_refused_unread,
           expect_is_answered_when_the_body_is_wanted, a_body_that_nobody_asked_for_is_ignored,
           requests_in_a_row_are_answered_in_order, connections_stay_or_end_as_asked, the_target_may_be_a_whole_uri,
-          head_answers_have_no_body, no_page_of_another_site_may_read_answers, a_dripping_body_does_not_hold_a_worker,
-          a_reader_that_does_not_read_does_not_hold_a_worker, idle_connections_make_room_when_workers_are_short,
-          busy_connections_take_turns_when_workers_are_short, a_port_that_is_taken_is_named,
-          a_drain_waits_for_those_in_flight_and_refuses_new_ones, a_stop_does_not_wait_for_idle_clients)
+          head_answers_have_no_body, no_page_of_another_site_may_read_answers)
