@@ -48,11 +48,14 @@ static int refuse_removed(struct shared *s, const struct hello *h, struct refusa
     return refuse(s, REFUSAL_NOT_A_MEMBER, out, text);
 }
 
-/* A member says at which addresses it is now; the leader's timer makes them known to all. */
+/* A member says at which addresses it is now; the leader's timer makes them known to all. A hello may leave them out; a
+ * configuration with such a member would be one that nobody can read. */
 static void note_addresses(struct shared *s, const struct hello *h)
 {
     const struct member *m = directory_find(&s->directory, h->from);
 
+    if (h->client[0] == '\0' || h->peer[0] == '\0')
+        return;
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
         struct peer *p = &s->peers[i];
 

@@ -39,7 +39,7 @@ static void occupy(struct peer *p, raft_id id, bool guest)
     p->stale_link = true; /* of whoever was here before */
 }
 
-/* A free slot, or that of a guest: there are sixteen, and fifteen other members at most. */
+/* A free slot, or that of a guest; NULL: sixteen other members have them all, which is so only while we are none. */
 static struct peer *vacant_slot(struct shared *s)
 {
     struct peer *p = peer_slot(s, 0);
@@ -47,7 +47,6 @@ static struct peer *vacant_slot(struct shared *s)
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX && p == NULL; i++)
         if (s->peers[i].guest)
             p = &s->peers[i];
-    CHECK(p != NULL);
     return p;
 }
 
@@ -82,6 +81,7 @@ void shared_assign_peers(struct shared *s)
             continue;
         if (p == NULL) {
             p = vacant_slot(s);
+            CHECK(p != NULL);
             occupy(p, m->id, false);
         }
         p->guest = false;
@@ -95,8 +95,12 @@ void shared_host_guest(struct shared *s, raft_id id, const char *address)
 {
     struct peer *p = peer_slot(s, id);
 
+    if (address[0] == '\0')
+        return;
     if (p == NULL) {
         p = vacant_slot(s);
+        if (p == NULL)
+            return;
         occupy(p, id, true);
     }
     if (p->guest)

@@ -89,7 +89,8 @@ void shared_close(struct shared *s);
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members);
 
 void shared_assign_peers(struct shared *s); /* after any change of directory.latest */
-/* A server that we do not know wants an answer: gives it a slot as a guest at `address`, if one is free. */
+/* A server that we do not know wants an answer: gives it a slot as a guest at `address` (from a hello: may be ""), if there is
+ * one. */
 void shared_host_guest(struct shared *s, raft_id id, const char *address);
 /* The index of the configuration that we know ourselves a member by: the newer of our joining and the committed one. */
 raft_index shared_config_index(const struct shared *s);
