@@ -124,6 +124,19 @@ static void keep_taken(struct shared *s, struct incoming *in, const struct raft_
         shared_assign_peers(s);
 }
 
+/* The core may cut off entries and yet take none in their place, for want of room: what a configuration among them said
+ * goes now, their bytes when the next entry comes (tail_put). */
+static void forget_truncated(struct shared *s)
+{
+    struct raft_status status;
+
+    raft_status(s->raft, &status);
+    if (s->directory.latest_index <= status.last)
+        return;
+    directory_truncate(&s->directory, status.last + 1);
+    shared_assign_peers(s);
+}
+
 int deliver_message(struct shared *s, raft_time now, const struct hello *h, struct incoming *in,
                     struct refusal *refusal)
 {
@@ -141,6 +154,8 @@ int deliver_message(struct shared *s, raft_time now, const struct hello *h, stru
     raft_receive(s->raft, now, m, &taken);
     if (taken.count > 0)
         keep_taken(s, in, &taken);
+    else if (m->type == RAFT_APPEND)
+        forget_truncated(s);
     return 0;
 }
 
