@@ -30,6 +30,7 @@ struct sender_job {
     struct bytes head; /* the message's fixed part, encoded */
     struct entry *entries[RAFT_APPEND_MAX];
     raft_index first; /* of entries[0] */
+    raft_term term;   /* in which they were asked for */
     unsigned count;
     int err;
 };
@@ -83,19 +84,21 @@ static raft_time sender_due(const struct shared *s, unsigned which)
     return raft_send_due(s->raft, p->id);
 }
 
-/* The entries of an append: from the tail, from what the last round loaded, or not at hand (then they must be loaded). */
+/* The entries of an append: from the tail, from what the last round loaded, or not at hand (then they must be loaded). What
+ * was loaded for an earlier term may have been replaced meanwhile, though we lead again. */
 static bool sender_gather(struct shared *s, struct sender_job *j, uint64_t *bytes)
 {
     struct raft_message *m = &j->message;
     raft_index first = m->append.prev.index + 1;
 
     *bytes = 0;
-    if (j->count > 0 && (m->type != RAFT_APPEND || m->append.count == 0 || j->first != first))
+    if (j->count > 0 && (m->type != RAFT_APPEND || m->append.count == 0 || j->first != first || j->term != m->term))
         sender_drop_entries(j);
     if (m->type != RAFT_APPEND || m->append.count == 0)
         return true;
     if (j->count == 0) {
         j->first = first;
+        j->term = m->term;
         j->count = tail_borrow(&s->tail, first, m->append.count, SEND_BYTES_MAX, j->entries, bytes);
     }
     if (j->count == 0)
