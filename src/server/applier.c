@@ -107,7 +107,7 @@ static void applier_look_for_removal(struct shared *s, const struct applier_job 
             continue;
         m = xmalloc(sizeof *m);
         CHECK(members_decode(entry_payload(e), m) == 0);
-        s->removed = members_by_id(m, s->self) == NULL;
+        s->removed = s->removed || members_by_id(m, s->self) == NULL; /* for good: ids do not come back */
         free(m);
     }
 }

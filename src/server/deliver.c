@@ -173,23 +173,25 @@ void deliver_our_hello(const struct shared *s, raft_id to, struct hello *out)
     memcpy(out->peer, s->peer, sizeof out->peer);
 }
 
-void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r)
+void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before)
 {
     switch (r->reason) {
     case REFUSAL_NOT_A_MEMBER:
         /* A member that lags behind our own joining does not know us yet; one that is ahead of us knows better. */
-        if (r->config_index <= shared_config_index(s))
+        if (r->config_index <= shared_config_index(s) || s->removed)
             return;
         log_warn("removed from the cluster: told by peer=%llu", (unsigned long long)from);
         s->removed = true;
         break;
     case REFUSAL_NOT_READY:
-        log_info("peer not ready: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
+        if (before != r->reason)
+            log_info("peer not ready: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
         break;
     case REFUSAL_VERSION:
     case REFUSAL_CLUSTER:
     case REFUSAL_WRONG_ID:
-        log_error("peer refused us: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
+        if (before != r->reason)
+            log_error("peer refused us: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
         break;
     }
 }

@@ -198,9 +198,9 @@ static void sender_sent(struct shared *s, raft_time now, struct peer *p, struct 
         p->refused = 0;
         return;
     }
-    if (j->err == ERR_REFUSED && p->refused != j->refusal.reason) {
+    if (j->err == ERR_REFUSED) {
+        deliver_refusal(s, to, &j->refusal, p->refused);
         p->refused = j->refusal.reason;
-        deliver_refusal(s, to, &j->refusal);
     } else if (p->connected)
         log_warn("peer lost: peer=%llu address=%s error=\"%s\"", (unsigned long long)to, p->address, err_text(j->err));
     p->connected = false;
@@ -214,7 +214,8 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
 
     switch (j->step) {
     case SENDER_CLOSE:
-        p->connected = false;
+        p->connected = false; /* and what the one who was here before said is no news of the new one */
+        p->refused = 0;
         break;
     case SENDER_LOAD:
         if (j->err == 0)
