@@ -14,7 +14,8 @@
 #include "server/shared.h"
 #include "wire/message.h"
 
-#define SEND_BYTES_MAX (256u << 10)
+#define SEND_BYTES_MAX    (256u << 10)
+#define SEND_BYTES_PER_MS 1024u /* slower than that is given up: a large entry may take longer than an election timeout */
 
 enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP };
 
@@ -146,22 +147,34 @@ static void sender_load(struct sender_job *j)
                             RAFT_APPEND_MAX, j->entries, &j->count);
 }
 
-static void sender_send(struct sender_job *j)
+static int sender_transmit(struct sender_job *j)
 {
     struct iovec parts[LINK_PARTS_MAX];
+    size_t bytes = 0;
     int count = 0;
 
-    if (!link_is_open(j->link))
-        j->err = link_open(j->link, &j->address, &j->hello, j->timeout_ms, &j->refusal);
-    if (j->err != 0)
-        return;
     bytes_reset(&j->head);
     message_encode(&j->message, &j->head);
     parts[count++] = (struct iovec){j->head.data, j->head.size};
     if (j->message.type == RAFT_APPEND)
-        for (unsigned i = 0; i < j->message.append.count; i++)
+        for (unsigned i = 0; i < j->message.append.count; i++) {
             parts[count++] = (struct iovec){j->entries[i]->bytes, j->entries[i]->size};
-    j->err = link_send(j->link, FRAME_MESSAGE, parts, count, j->timeout_ms, &j->refusal);
+            bytes += j->entries[i]->size;
+        }
+    return link_send(j->link, FRAME_MESSAGE, parts, count, j->timeout_ms + (int)(bytes / SEND_BYTES_PER_MS),
+                     &j->refusal);
+}
+
+/* The other side closes a link that was idle for long, and so does its restart: then a new one, at once. That the message
+ * may arrive twice is nothing new to the core. */
+static void sender_send(struct sender_job *j)
+{
+    j->err = link_is_open(j->link) ? sender_transmit(j) : ERR_CLOSED;
+    if (j->err != ERR_CLOSED)
+        return;
+    j->err = link_open(j->link, &j->address, &j->hello, j->timeout_ms, &j->refusal);
+    if (j->err == 0)
+        j->err = sender_transmit(j);
 }
 
 static void sender_work(void *job)
