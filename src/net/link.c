@@ -88,6 +88,18 @@ static int check_free(struct link *l)
     return l->wake < 0 ? ERR_NO_RESOURCES : 0;
 }
 
+void link_reset(struct link *l)
+{
+    uint64_t count;
+
+    link_close(l);
+    if (l->wake < 0)
+        l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    while (read(l->wake, &count, sizeof count) < 0 && errno == EINTR)
+        ;
+    atomic_store(&l->interrupted, false);
+}
+
 static bool is_usable(struct link *l)
 {
     return link_is_open(l) && !atomic_load(&l->interrupted);

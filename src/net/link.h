@@ -47,5 +47,8 @@ int link_receive(struct link *l, int timeout_ms, enum frame_type *type, struct v
 
 void link_interrupt(
     struct link *l); /* any thread: whoever waits on it gets ERR_CLOSED, and so does whoever comes later */
+/* Closes it, forgets that it was interrupted, and asks again for a descriptor that was wanting. The owner, when no other thread
+ * can interrupt it. */
+void link_reset(struct link *l);
 
 #endif

@@ -13,6 +13,7 @@
 
 #define ACCEPT_MS             500 /* how often an idle receiver looks whether we stop */
 #define IDLE_MS               60000 /* a link that says nothing for so long is closed; its sender opens it again when it must */
+#define STRANGER_IDLE_MS      5000 /* the same for one that our configuration does not name: it holds a thread, too */
 #define OUT_OF_DESCRIPTORS_MS 50
 
 /* A member that connects again has lost its old connection, even if we have not noticed: whoever serves that ends. */
@@ -26,8 +27,8 @@ static void interrupt_older(struct receiver *r, raft_id peer)
     }
 }
 
-/* 0, or ERR_REFUSED after the refusal was sent. */
-static int greet(struct receiver *r, const struct hello *hello, int timeout_ms)
+/* 0 and how long its link may be idle, or ERR_REFUSED after the refusal was sent. */
+static int greet(struct receiver *r, const struct hello *hello, int timeout_ms, int *idle_ms)
 {
     struct shared *s = node_lock(r->node);
     struct welcome welcome;
@@ -37,6 +38,7 @@ static int greet(struct receiver *r, const struct hello *hello, int timeout_ms)
     if (err == 0) {
         interrupt_older(r, hello->from);
         r->peer = hello->from;
+        *idle_ms = directory_find(&s->directory, hello->from) != NULL ? IDLE_MS : STRANGER_IDLE_MS;
     }
     node_unlock(r->node, &s);
     if (err == 0)
@@ -47,13 +49,13 @@ static int greet(struct receiver *r, const struct hello *hello, int timeout_ms)
     return err;
 }
 
-static int receive_one(struct receiver *r, const struct hello *hello, struct incoming *in, int timeout_ms)
+static int receive_one(struct receiver *r, const struct hello *hello, struct incoming *in, int timeout_ms, int idle_ms)
 {
     enum frame_type type = FRAME_MESSAGE;
     struct view payload = {NULL, 0};
     struct refusal refusal;
     struct shared *s = NULL;
-    int err = link_receive(r->link, IDLE_MS, &type, &payload);
+    int err = link_receive(r->link, idle_ms, &type, &payload);
 
     if (err == 0)
         err = type == FRAME_MESSAGE ? message_decode(payload, in) : ERR_MALFORMED;
@@ -75,7 +77,7 @@ static void serve(struct receiver *r, int fd)
     struct hello *hello = malloc(sizeof *hello);
     struct incoming *in = NULL;
     char url[ADDRESS_MAX + 8];
-    int err = 0;
+    int idle_ms = 0, err = 0;
 
     snprintf(url, sizeof url, "http://%s", o->client);
     if (hello == NULL) {
@@ -84,11 +86,11 @@ static void serve(struct receiver *r, int fd)
     }
     err = link_accept(r->link, fd, url, timeout_ms, hello);
     if (err == 0)
-        err = greet(r, hello, timeout_ms);
+        err = greet(r, hello, timeout_ms, &idle_ms);
     if (err == 0)
         in = incoming_new();
     while (err == 0)
-        err = receive_one(r, hello, in, timeout_ms);
+        err = receive_one(r, hello, in, timeout_ms, idle_ms);
     if (in != NULL && err != ERR_CLOSED && err != ERR_TIMEOUT && err != ERR_REFUSED)
         log_warn("peer connection dropped: peer=%llu error=\"%s\"", (unsigned long long)hello->from, err_text(err));
     incoming_free(in);
@@ -110,7 +112,7 @@ static bool set_link(struct receiver *r, struct link *link)
 void *receiver_run(void *arg)
 {
     struct receiver *r = arg;
-    struct link *link = NULL;
+    struct link *link = link_new(); /* for life: when descriptors are short, none must be wanted per connection */
     int fd = -1;
 
     for (;;) {
@@ -122,13 +124,13 @@ void *receiver_run(void *arg)
             nanosleep(&(struct timespec){.tv_nsec = OUT_OF_DESCRIPTORS_MS * 1000000L}, NULL);
         if (err != 0)
             continue;
-        link = link_new();
         if (set_link(r, link))
             serve(r, fd);
         else
             socket_close(fd);
         set_link(r, NULL);
-        link_free(link);
+        link_reset(link);
     }
+    link_free(link);
     return NULL;
 }

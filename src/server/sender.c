@@ -14,8 +14,9 @@
 #include "server/shared.h"
 #include "wire/message.h"
 
-#define SEND_BYTES_MAX    (256u << 10)
-#define SEND_BYTES_PER_MS 1024u /* slower than that is given up: a large entry may take longer than an election timeout */
+#define SEND_BYTES_MAX (256u << 10)
+#define SEND_BYTES_PER_MS                                                                                              \
+    1024u /* slower than that is given up: a large entry may take longer than an election timeout */
 
 enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP };
 
