@@ -14,6 +14,8 @@ static void unlink_write(struct requests *q, struct request *r)
 
 static void unlink_read(struct requests *q, struct request *r)
 {
+    if (q->unsafe == r)
+        q->unsafe = r->next;
     if (r->previous != NULL)
         r->previous->next = r->next;
     else
@@ -85,6 +87,8 @@ bool request_begin_read(struct shared *s, raft_time now, struct request *r)
     else
         q->reads = r;
     q->reads_end = r;
+    if (q->unsafe == NULL)
+        q->unsafe = r;
     r->queued = true;
     q->waiting++;
     return true;
@@ -124,16 +128,12 @@ void requests_give_up(struct shared *s)
             finish(s, s->requests.writes[i], REQUEST_UNKNOWN);
 }
 
-/* Tickets and the indexes that they yield only ever rise, so the first read that must wait holds up nobody unduly. */
-void requests_settle_reads(struct shared *s)
+/* Notes at which index a read may be served as soon as that is known: the core names ever later ones for the same ticket, and
+ * who followed them would never catch up with a leader that writes all the time. */
+static void confirm_reads(struct shared *s)
 {
-    struct raft_status status;
-
-    if (s->requests.reads == NULL)
-        return;
-    raft_status(s->raft, &status);
-    while (s->requests.reads != NULL) {
-        struct request *r = s->requests.reads;
+    while (s->requests.unsafe != NULL) {
+        struct request *r = s->requests.unsafe;
 
         switch (raft_read_poll(s->raft, r->ticket, &r->index)) {
         case RAFT_READ_WAIT:
@@ -142,10 +142,22 @@ void requests_settle_reads(struct shared *s)
             finish(s, r, REQUEST_LOST);
             break;
         case RAFT_READ_READY:
-            if (status.applied < r->index)
-                return;
-            finish(s, r, REQUEST_DONE);
+            s->requests.unsafe = r->next;
             break;
         }
     }
+}
+
+/* Tickets and the indexes that they yield only ever rise, so the first read that must wait holds up nobody unduly. */
+void requests_settle_reads(struct shared *s)
+{
+    struct requests *q = &s->requests;
+    struct raft_status status;
+
+    if (q->reads == NULL)
+        return;
+    confirm_reads(s);
+    raft_status(s->raft, &status);
+    while (q->reads != q->unsafe && q->reads->index <= status.applied)
+        finish(s, q->reads, REQUEST_DONE);
 }

@@ -37,6 +37,7 @@ struct request {
 struct requests {
     struct request *writes[REQUEST_BUCKETS]; /* by index */
     struct request *reads, *reads_end;       /* in the order of their tickets */
+    struct request *unsafe; /* the first read that no quorum has confirmed yet; those before it know their index */
     struct request *finished, *finished_end; /* their threads are to be woken by whoever releases the lock (role.c) */
     unsigned waiting;
 };
