@@ -52,7 +52,7 @@ static raft_time applier_due(const struct shared *s, unsigned which)
     raft_time due = raft_apply_due(s->raft);
 
     (void)which;
-    if (s->failure != 0)
+    if (s->failure != 0 || s->stopping) /* what is committed is in the log: a stop waits for no backlog */
         return RAFT_NEVER;
     return due > s->retry_apply_at ? due : s->retry_apply_at;
 }
