@@ -262,7 +262,8 @@ struct service_scan {
     struct kv_view *view;
     struct bytes prefix;
     uint64_t until;
-    bool ended;    /* by reaching the end, not by running out of time */
+    bool ended;    /* nothing more comes */
+    bool complete; /* because all was given: not for want of time, nor for an error */
     unsigned look; /* entries until the clock is read again */
 };
 
@@ -301,15 +302,20 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
 
 bool service_scan_next(struct service_scan *s, struct view *key, struct view *value, uint64_t *etag)
 {
+    int err = 0;
+
     if (s->ended)
         return false;
-    if (s->look++ % 64 == 0 && clock_now_ms() > s->until)
-        return false;
-    if (kv_view_next(s->view, key, value, etag) != 0 || !view_starts_with(*key, bytes_view(&s->prefix))) {
+    if (s->look++ % 64 == 0 && clock_now_ms() > s->until) {
         s->ended = true;
         return false;
     }
-    return true;
+    err = kv_view_next(s->view, key, value, etag);
+    if (err == 0 && view_starts_with(*key, bytes_view(&s->prefix)))
+        return true;
+    s->ended = true;
+    s->complete = err == 0 || err == ERR_NOT_FOUND;
+    return false;
 }
 
 void service_scan_close(struct service_scan *s, bool *complete)
@@ -317,7 +323,7 @@ void service_scan_close(struct service_scan *s, bool *complete)
     if (s == NULL)
         return;
     if (complete != NULL)
-        *complete = s->ended;
+        *complete = s->complete;
     kv_view_close(s->view);
     bytes_clear(&s->prefix);
     free(s);
