@@ -60,7 +60,7 @@ enum service_code service_leads(const struct shared *s)
 
     if (s->failure != 0)
         return SERVICE_FAILED;
-    if (s->phase == PHASE_DRAINING || s->stopping)
+    if (s->phase == PHASE_DRAINING || s->phase == PHASE_INVITED || s->stopping)
         return SERVICE_STOPPING;
     if (s->phase == PHASE_JOINING)
         return SERVICE_NO_LEADER;
@@ -178,7 +178,7 @@ static enum service_code begin_read(struct shared *s, struct request *q)
 {
     if (s->failure != 0)
         return SERVICE_FAILED;
-    if (s->phase == PHASE_DRAINING)
+    if (s->phase == PHASE_DRAINING || s->phase == PHASE_INVITED)
         return SERVICE_STOPPING;
     return s->phase == PHASE_SERVING && request_begin_read(s, clock_now_ms(), q) ? SERVICE_OK : SERVICE_NO_QUORUM;
 }
@@ -411,7 +411,7 @@ bool service_ready(struct node *n, char *why, unsigned size)
         snprintf(why, size, "%s", s->failure_why.text);
     else if (s->phase == PHASE_JOINING)
         snprintf(why, size, "not yet a member of a cluster");
-    else if (s->phase == PHASE_DRAINING)
+    else if (s->phase == PHASE_DRAINING || s->phase == PHASE_INVITED)
         snprintf(why, size, "stopping");
     else if (s->no_space)
         snprintf(why, size, "no space on the disk or in the map");

@@ -476,51 +476,50 @@ void service_transfer(struct node *n, const char *name_or_id, unsigned deadline_
 
 /* ---- being invited ---- */
 
-/* Nobody else's member, nothing under way. From then on this server takes no writes, so that none can be lost. */
-static bool close_doors_if_alone(struct shared *s)
+/* Nobody else's member (its first entry made it one), nothing under way. From then on this server takes no writes, so that
+ * none can be lost. */
+static bool close_doors_if_alone(struct shared *s, uint64_t cluster)
 {
     struct raft_status status;
 
     raft_status(s->raft, &status);
-    if (s->phase != PHASE_SERVING || s->directory.latest.count != 1 || s->requests.waiting > 0 ||
-        status.applied != status.last)
+    if (s->phase != PHASE_SERVING || s->cluster == cluster || s->joined != 1 || s->directory.latest.count != 1 ||
+        s->requests.waiting > 0 || status.applied != status.last)
         return false;
-    s->phase = PHASE_DRAINING;
+    s->phase = PHASE_INVITED;
     return true;
+}
+
+static void accept_invitation(struct node *n, struct shared *s, uint64_t cluster, const char *leader,
+                              struct service_membership *self)
+{
+    snprintf(n->invitation, sizeof n->invitation, "%s", leader);
+    self->cluster = cluster;
+    self->id = s->self;
+    memcpy(self->name, s->name, sizeof self->name);
+    log_info("invited to join: cluster=%llu leader=%s", (unsigned long long)cluster, leader);
 }
 
 void service_invited(struct node *n, uint64_t cluster, const char *leader, struct service_membership *self,
                      struct service_result *r)
 {
     struct shared *s = node_lock(n);
-    bool alone = close_doors_if_alone(s);
+    bool closed = valid_address(leader) && close_doors_if_alone(s, cluster), pristine = false;
 
     service_result_init(r);
     memset(self, 0, sizeof *self);
     node_unlock(n, &s);
-    if (alone && kv_store_has_client_data(n->kv)) {
-        s = node_lock(n);
-        s->phase = PHASE_SERVING;
-        node_unlock(n, &s);
-        alone = false;
-    }
+    pristine = closed && !kv_store_has_client_data(n->kv);
     s = node_lock(n);
-    if (alone && s->cluster == cluster) {
-        s->phase = PHASE_SERVING;
-        alone = false;
-    }
-    if (!alone) {
+    if (pristine && s->phase == PHASE_INVITED) /* and not stopping meanwhile */
+        accept_invitation(n, s, cluster, leader, self);
+    else
         r->code =
             refuse(r, SERVICE_CONFLICT,
                    "this server holds data or has other members, so it joins no other cluster: start one with a new "
                    "DATADIR and -join");
-    } else {
-        snprintf(n->invitation, sizeof n->invitation, "%s", leader);
-        self->cluster = cluster;
-        self->id = s->self;
-        memcpy(self->name, s->name, sizeof self->name);
-        log_info("invited to join: cluster=%llu leader=%s", (unsigned long long)cluster, leader);
-    }
+    if (closed && !pristine && s->phase == PHASE_INVITED)
+        s->phase = PHASE_SERVING;
     service_fill_stamp(s, &r->stamp);
     node_unlock(n, &s);
 }

@@ -19,6 +19,7 @@
 enum phase {
     PHASE_JOINING, /* member of no cluster yet: refuses peers with NOT_READY and clients with 503 */
     PHASE_SERVING,
+    PHASE_INVITED, /* pristine, and about to be wiped to join another cluster: new requests are refused */
     PHASE_DRAINING /* stopping: new requests are refused, leadership goes, those in flight are answered */
 };
 
