@@ -103,14 +103,16 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
     int err = 0;
 
     for (unsigned tries = 1;; tries++) {
-        raft_time now = clock_now_ms();
+        raft_time now = clock_now_ms(), left = until > now ? until - now : 1;
 
         if (*rest == '\0')
             rest = j->targets;
         if (next_target(&rest, &target) != 0)
             return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", j->targets);
+        if (pause_or_stop(j, now))
+            return why_set(why, ERR_STOPPED, "stopped while joining");
         log_info("Attempting to join leader: target=%s:%u attempt=%u", target.host, (unsigned)target.port, tries);
-        err = attempt(j, target, until - now < ATTEMPT_MS ? (int)(until - now) : ATTEMPT_MS, out, why);
+        err = attempt(j, target, left < ATTEMPT_MS ? (int)left : ATTEMPT_MS, out, why);
         if (err == 0 || err == ERR_REFUSED)
             return err;
         log_warn("join failed: target=%s:%u attempt=%u error=\"%s\"", target.host, (unsigned)target.port, tries,
@@ -119,8 +121,7 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
         if (now + backoff >= until)
             break;
         if (*rest == '\0') {
-            if (pause_or_stop(j, now + backoff))
-                return why_set(why, ERR_STOPPED, "stopped while joining");
+            (void)pause_or_stop(j, now + backoff);
             backoff = backoff * 2 < BACKOFF_MAX_MS ? backoff * 2 : BACKOFF_MAX_MS;
         }
     }
