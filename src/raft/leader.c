@@ -33,7 +33,10 @@ raft_index raft_propose(struct raft *r, raft_time now, enum raft_entry_type type
     r->now = most(r->now, now);
     if (r->role != RAFT_LEADER || r->transfer_to != 0)
         return 0;
-    if (r->terms.last - r->commit >= RAFT_UNFINISHED_MAX || !log_room_for_term(r, r->term))
+    /* Without the no-op of its term a leader could commit nothing of what fills its log [paper 5.4.2]: that one always fits. */
+    if (r->terms.last - r->commit >= RAFT_UNFINISHED_MAX && type != RAFT_NOOP)
+        return 0;
+    if (!log_room_for_term(r, r->term))
         return 0;
     assert((type == RAFT_CONFIG) == (c != NULL));
     if (type == RAFT_CONFIG)

@@ -154,8 +154,8 @@ struct raft_taken {
 void raft_receive(struct raft *r, raft_time now, const struct raft_message *m, struct raft_taken *taken);
 
 /* Appends an entry to the leader's log. Its index; 0 if we are not the leader, hand leadership over, or hold
- * RAFT_UNFINISHED_MAX uncommitted entries. A RAFT_CONFIG takes effect at once [thesis 4.1]; ask raft_may_change first
- * (it is asserted). */
+ * RAFT_UNFINISHED_MAX uncommitted entries (a RAFT_NOOP is taken even then). A RAFT_CONFIG takes effect at once
+ * [thesis 4.1]; ask raft_may_change first (it is asserted). */
 raft_index raft_propose(struct raft *r, raft_time now, enum raft_entry_type type, const struct raft_config *c);
 
 /* A ticket for a linearizable read [thesis 6.4], never 0; 0 if no leader is known. Reads that arrive while a round is
