@@ -196,9 +196,8 @@ static void remember_removal(struct life *l)
 }
 
 /* Waits for a signal or for news of the node. */
-static enum ending wait_for_end(struct life *l)
+static enum ending wait_for_end(struct life *l, struct why *why)
 {
-    struct why failure = {""};
     sigset_t signals;
     int signal = 0;
 
@@ -212,10 +211,9 @@ static enum ending wait_for_end(struct life *l)
             continue;
         if (signal == SIGTERM || signal == SIGINT)
             return ENDING_STOPPED;
-        switch (node_news(l->node, &failure, l->join)) {
+        switch (node_news(l->node, why, l->join)) {
         case NODE_FAILED:
-            log_error("cannot go on: %s", failure.text);
-            return ENDING_FAILED;
+            return ENDING_FAILED; /* main prints why */
         case NODE_REMOVED:
             log_info("I've been removed from the cluster! Shutting down.");
             remember_removal(l);
@@ -261,7 +259,7 @@ static enum ending live(struct life *l, struct why *why)
     if (err == ERR_STOPPED)
         ending = ENDING_STOPPED;
     else if (err == 0)
-        ending = wait_for_end(l);
+        ending = wait_for_end(l, why);
     close_member(l);
     if (l->newborn)
         forget_birth(l);
