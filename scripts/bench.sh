@@ -41,8 +41,10 @@ cpu_ms() {
     echo $((total * 1000 / $(getconf CLK_TCK)))
 }
 
-rss_mb() {
-    awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"
+# Of its own, and with the pages of LMDB's files that the kernel happens to have mapped for it.
+memory_of() {
+    awk '/^RssAnon/ { own = $2 } /^VmRSS/ { all = $2 }
+        END { printf "%.1f MB of its own, %.1f MB with mapped files", own / 1024, all / 1024 }' "/proc/$1/status"
 }
 
 # measure WHAT SCRIPT CONNECTIONS PORT PID...
@@ -71,7 +73,7 @@ pids="$(pid_of 1) $(pid_of 2) $(pid_of 3)"
 leader_pid=$(pid_of $((leader_port - first_port + 1)))
 
 say "$(nproc) CPUs, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(uname -r), data on $(stat -f -c %T "$home"), $seconds s each"
-say "resident memory of the leader, idle: $(rss_mb "$leader_pid") MB"
+say "resident memory of the leader, idle: $(memory_of "$leader_pid")"
 printf '%-12s %5s %10s %10s %10s %12s\n' "" conns "requests/s" p50 p99 "CPU s/1000"
 for count in $connections; do
     # shellcheck disable=SC2086 # a list of words
@@ -85,7 +87,7 @@ for count in $connections; do
     # shellcheck disable=SC2086 # a list of words
     measure GET get "$count" "$leader_port" $pids
 done
-say "resident memory of the leader, after the load: $(rss_mb "$leader_pid") MB; its data: $(du -sm "$home/node.$((leader_port - first_port + 1))" | cut -f 1) MB"
+say "resident memory of the leader, after the load: $(memory_of "$leader_pid"); its data: $(du -sm "$home/node.$((leader_port - first_port + 1))" | cut -f 1) MB"
 
 "$build/tests/bench/bare" $((first_port + 10)) 256 &
 bare=$!

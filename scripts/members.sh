@@ -28,6 +28,7 @@ start_member() {
     [ "$n" = 1 ] || set -- -join "localhost:$first_port" "$@"
     setsid nohup "$raftd" -p "$port" "$@" "$home/node.$n" </dev/null >>"$home/node.$n.log" 2>&1 &
     echo $! >"$home/node.$n.pid"
+    disown # it outlives the script, and bash need not tell when it ends
 }
 
 # member_is_ready N: it serves; ends the script with its last words if it is dead.
