@@ -110,6 +110,7 @@ static int open_member(struct life *l, struct why *why)
         .peer_port = (uint16_t)o->peer_port,
         .election_ms = o->election_ms,
         .heartbeat_ms = o->heartbeat_ms,
+        .profile = o->profile,
         .max_db_size = o->max_db_size,
         .readers = (unsigned)o->threads + READERS_EXTRA,
     };
@@ -130,7 +131,7 @@ static int open_member(struct life *l, struct why *why)
     log_info("%s: path=%s", fresh ? "Initializing Raft Server" : "Recovered from log", o->datadir);
     if (fresh && l->join[0] == '\0') {
         log_info("Initializing new cluster: id=%llu", (unsigned long long)datadir_identity(l->datadir)->id);
-        err = node_bootstrap(l->datadir, l->client, l->peer, why);
+        err = node_bootstrap(l->datadir, l->client, l->peer, o->profile, why);
         if (err != 0)
             return err;
         l->newborn = true;
@@ -168,6 +169,7 @@ static int join_cluster(struct life *l, struct why *why)
         .name = identity->name,
         .client = l->client,
         .peer = l->peer,
+        .profile = l->options->profile,
         .learner = l->options->learner,
         .timeout_ms = l->options->join_timeout_ms,
         .stop = stop_requested,

@@ -7,11 +7,13 @@
 
 #include "base/err.h"
 #include "base/logger.h"
+#include "base/profile.h"
 #include "base/text.h"
 
 #define OPTIONS_JOIN_MAX (4 * ADDRESS_MAX) /* bytes of -join, with the NUL */
 
 struct options {
+    enum profile profile;
     uint64_t port, peer_port; /* peer_port 0: port + 10000 */
     const char *host;
     const char *bind; /* NULL: loopback while host is one, else every address */

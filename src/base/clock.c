@@ -49,6 +49,11 @@ uint64_t clock_random(void)
     return value;
 }
 
+uint64_t clock_wall_s(void)
+{
+    return (uint64_t)now_of(CLOCK_REALTIME).tv_sec;
+}
+
 void clock_wall_text(char *out, size_t size)
 {
     struct timespec now = now_of(CLOCK_REALTIME);

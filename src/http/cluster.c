@@ -131,6 +131,19 @@ static bool take_role(struct exchange *x, const json_t *object, struct service_m
     return true;
 }
 
+static bool take_profile(struct exchange *x, const json_t *object, struct service_member_change *change)
+{
+    char profile[16];
+
+    if (!take_text(x, object, "profile", profile, sizeof profile))
+        return false;
+    change->profile = profile[0] != '\0' ? profile_of_name(profile) : PROFILE_RAFTD;
+    if (change->profile != PROFILES)
+        return true;
+    bad_field(x, "profile", "the name of a profile");
+    return false;
+}
+
 /* ---- what there is ---- */
 
 static json_t *number(uint64_t value)
@@ -148,6 +161,7 @@ static json_t *member_object(const struct service_member *m)
     json_object_set_new(object, "voter", json_boolean(m->voter));
     json_object_set_new(object, "client", json_string(m->client));
     json_object_set_new(object, "peer", json_string(m->peer));
+    json_object_set_new(object, "profile", json_string(profile_name(m->profile)));
     if (!m->tracked)
         return object;
     json_object_set_new(object, "match", number(m->match));
@@ -229,7 +243,7 @@ static void add_member(struct exchange *x)
         return;
     taken = take_id(x, object, "id", &change.id) && take_text(x, object, "name", change.name, sizeof change.name) &&
             take_address(x, object, "client", change.client) && take_address(x, object, "peer", change.peer) &&
-            take_role(x, object, &change);
+            take_role(x, object, &change) && take_profile(x, object, &change);
     json_decref(object);
     if (!taken)
         return;

@@ -61,11 +61,12 @@ static void note_addresses(struct shared *s, const struct hello *h)
 
         if (m == NULL || p->id != h->from)
             continue;
-        p->moved = strcmp(m->client, h->client) != 0 || strcmp(m->peer, h->peer) != 0;
+        p->moved = strcmp(m->client, h->client) != 0 || strcmp(m->peer, h->peer) != 0 || m->profile != h->profile;
         if (!p->moved)
             continue;
         memcpy(p->moved_client, h->client, sizeof p->moved_client);
         memcpy(p->moved_peer, h->peer, sizeof p->moved_peer);
+        p->moved_profile = h->profile;
     }
 }
 
@@ -171,6 +172,7 @@ void deliver_our_hello(const struct shared *s, raft_id to, struct hello *out)
     memcpy(out->name, s->name, sizeof out->name);
     memcpy(out->client, s->client, sizeof out->client);
     memcpy(out->peer, s->peer, sizeof out->peer);
+    out->profile = s->profile;
 }
 
 void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before)

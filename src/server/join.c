@@ -39,8 +39,8 @@ static json_t *json_of(const struct bytes *body)
 static int attempt(const struct join_request *j, struct address target, int timeout_ms, struct joined *out,
                    struct why *why)
 {
-    json_t *request = json_pack("{s:s, s:I, s:s, s:s}", "name", j->name, "id", (json_int_t)j->id, "client", j->client,
-                                "peer", j->peer);
+    json_t *request = json_pack("{s:s, s:I, s:s, s:s, s:s}", "name", j->name, "id", (json_int_t)j->id, "client",
+                                j->client, "peer", j->peer, "profile", profile_name(j->profile));
     struct bytes body;
     json_t *answer = NULL;
     char *text = NULL, line[320];

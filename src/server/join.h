@@ -13,6 +13,7 @@ struct join_request {
     const char *targets; /* HOST:PORT[,...]: client or peer ports of any members */
     raft_id id;
     const char *name, *client, *peer;
+    enum profile profile;
     bool learner;
     raft_time timeout_ms;
     bool (*stop)(void *context); /* asked between attempts: true gives up at once with ERR_STOPPED */

@@ -111,6 +111,7 @@ static int open_shared(struct node *n, struct why *why)
         .name = identity->name,
         .client = o->client,
         .peer = o->peer,
+        .profile = o->profile,
         .cluster = identity->cluster,
         .joined = identity->joined,
         .seed = clock_random(),
@@ -228,7 +229,7 @@ void node_close(struct node *n)
 
 /* ---- birth and joining ---- */
 
-int node_bootstrap(struct datadir *d, const char *client, const char *peer, struct why *why)
+int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum profile profile, struct why *why)
 {
     struct identity identity = *datadir_identity(d);
     struct members members = {.count = 1};
@@ -244,6 +245,8 @@ int node_bootstrap(struct datadir *d, const char *client, const char *peer, stru
     memcpy(self->name, identity.name, sizeof self->name);
     snprintf(self->client, sizeof self->client, "%s", client);
     snprintf(self->peer, sizeof self->peer, "%s", peer);
+    self->profile = profile;
+    self->created_s = clock_wall_s();
     first = members_entry(&members);
     entry_stamp(first, (struct raft_pos){1, 1});
     err = log_store_write(log, &(struct log_write){.hard = {.term = 1}, .first = 1, .last = 1, .entries = &first});

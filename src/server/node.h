@@ -40,6 +40,7 @@ struct receiver {
 struct node_options {
     struct datadir *datadir;                     /* open; identity has an id and a name */
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* what others use to reach us */
+    enum profile profile;                        /* what we speak at `client` */
     char bind[256];
     uint16_t peer_port;
     raft_time election_ms, heartbeat_ms;
@@ -78,7 +79,7 @@ void node_close(struct node *n);
 
 /* Writes the first entry of a new cluster of one, us, into the empty stores of `d`, and then its identity: after a crash in
  * between there was no cluster. */
-int node_bootstrap(struct datadir *d, const char *client, const char *peer, struct why *why);
+int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum profile profile, struct why *why);
 /* We were accepted by cluster `cluster` with configuration entry `index`: saves that, then talks to its members. */
 int node_joined(struct node *n, uint64_t cluster, raft_index index, struct why *why);
 

@@ -39,6 +39,8 @@ void service_fill_stamp(const struct shared *s, struct service_stamp *out)
         return;
     memcpy(out->leader, leader->name, sizeof out->leader);
     memcpy(out->leader_client, leader->client, sizeof out->leader_client);
+    out->leader_profile = leader->profile;
+    memcpy(out->leader_peer, leader->peer, sizeof out->leader_peer);
 }
 
 void service_stamp(struct node *n, struct service_stamp *out)

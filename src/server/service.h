@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/profile.h"
 #include "base/text.h"
 
 #define SERVICE_DEADLINE_MS 5000 /* of a request, unless the caller says otherwise */
@@ -41,6 +42,8 @@ struct service_stamp {
     char node[SERVICE_NAME_MAX];
     char leader[SERVICE_NAME_MAX];   /* "" if none is known */
     char leader_client[ADDRESS_MAX]; /* HOST:PORT, "" if none is known */
+    enum profile leader_profile;     /* what the leader speaks there */
+    char leader_peer[ADDRESS_MAX];   /* HOST:PORT for members, "" if none is known */
     uint64_t term;
     uint64_t index; /* of a write: its log index; else what this member has applied */
 };
@@ -99,8 +102,10 @@ struct service_member {
     char name[SERVICE_NAME_MAX];
     const char *role; /* "leader", "follower" (also while it stands for election), "learner" */
     bool voter, stays_learner;
-    char client[ADDRESS_MAX], peer[ADDRESS_MAX];
-    bool tracked; /* the fields below are known: the leader knows them of all, others of themselves */
+    char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* client "": it was added and has not come yet */
+    enum profile profile;
+    uint64_t created_s; /* when it was added, in seconds since 1970 */
+    bool tracked;       /* the fields below are known: the leader knows them of all, others of themselves */
     uint64_t match, lag;
     int64_t last_contact_ms; /* -1: never */
     bool active;
@@ -117,6 +122,7 @@ struct service_member_change {
     uint64_t id; /* 0: the server at `client` is invited to join, and says itself who it is */
     char name[SERVICE_NAME_MAX];
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* "": unchanged */
+    enum profile profile;                        /* what it speaks at `client` */
     enum { SERVICE_ROLE_UNCHANGED, SERVICE_ROLE_VOTER, SERVICE_ROLE_LEARNER } role;
 };
 struct service_membership {

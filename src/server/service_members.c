@@ -64,6 +64,8 @@ void service_cluster(struct node *n, struct service_cluster *out)
         memcpy(to->name, m->name, sizeof to->name);
         memcpy(to->client, m->client, sizeof to->client);
         memcpy(to->peer, m->peer, sizeof to->peer);
+        to->profile = m->profile;
+        to->created_s = m->created_s;
         fill_tracked(s, now, &status, to);
     }
     node_unlock(n, &s);
@@ -226,12 +228,14 @@ static enum service_code plan_add(const struct shared *s, const void *arg, struc
         m = &next->list[next->count++];
         memset(m, 0, sizeof *m);
         m->id = c->id;
+        m->created_s = clock_wall_s();
         m->role = RAFT_LEARNER; /* it gets its vote when it has caught up [thesis 4.2.1] */
         m->stays_learner = c->role == SERVICE_ROLE_LEARNER;
     }
     memcpy(m->name, c->name, sizeof m->name);
     memcpy(m->client, c->client, sizeof m->client);
     memcpy(m->peer, c->peer, sizeof m->peer);
+    m->profile = c->profile;
     return SERVICE_OK;
 }
 

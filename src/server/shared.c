@@ -86,7 +86,8 @@ void shared_assign_peers(struct shared *s)
         }
         p->guest = false;
         set_address(p, m->peer);
-        if (p->moved && strcmp(p->moved_peer, m->peer) == 0 && strcmp(p->moved_client, m->client) == 0)
+        if (p->moved && strcmp(p->moved_peer, m->peer) == 0 && strcmp(p->moved_client, m->client) == 0 &&
+            p->moved_profile == m->profile)
             p->moved = false;
     }
 }
@@ -226,6 +227,7 @@ int shared_open(struct shared *s, const struct shared_start *start, struct log_s
     snprintf(s->name, sizeof s->name, "%s", start->name);
     snprintf(s->client, sizeof s->client, "%s", start->client);
     snprintf(s->peer, sizeof s->peer, "%s", start->peer);
+    s->profile = start->profile;
     s->cluster = start->cluster;
     s->joined = start->joined;
     s->phase = start->cluster == 0 ? PHASE_JOINING : PHASE_SERVING;

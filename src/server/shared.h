@@ -40,6 +40,7 @@ struct peer {
     /* What the member itself said in its last hello, if it differs from the configuration: the leader's timer proposes it. */
     bool moved;
     char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
+    enum profile moved_profile;
 };
 
 struct counters {
@@ -52,6 +53,7 @@ struct shared {
     raft_id self;
     char name[MEMBER_NAME_MAX];
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* our own addresses as of this start */
+    enum profile profile;                        /* and what we speak to clients */
     uint64_t cluster;                            /* 0: none yet */
     raft_index joined;                           /* the configuration entry that made us a member */
     enum phase phase;
@@ -73,6 +75,7 @@ struct shared {
 struct shared_start {
     raft_id self;
     const char *name, *client, *peer;
+    enum profile profile;
     uint64_t cluster;
     raft_index joined;
     uint64_t seed;

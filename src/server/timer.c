@@ -55,7 +55,7 @@ static bool has_moved(const struct shared *s, const struct member *m)
     const struct peer *p = peer_of(s, m->id);
 
     if (m->id == s->self)
-        return strcmp(m->client, s->client) != 0 || strcmp(m->peer, s->peer) != 0;
+        return strcmp(m->client, s->client) != 0 || strcmp(m->peer, s->peer) != 0 || m->profile != s->profile;
     return p != NULL && p->moved;
 }
 
@@ -102,6 +102,7 @@ static void plan_config(const struct shared *s, struct members *out)
         if (has_moved(s, m)) {
             snprintf(m->client, sizeof m->client, "%s", m->id == s->self ? s->client : p->moved_client);
             snprintf(m->peer, sizeof m->peer, "%s", m->id == s->self ? s->peer : p->moved_peer);
+            m->profile = m->id == s->self ? s->profile : p->moved_profile;
         }
         if (!promoted && deserves_vote(s, m)) {
             m->role = RAFT_VOTER;

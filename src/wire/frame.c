@@ -81,6 +81,8 @@ static bool address_valid(const char *text)
 
 static void walk_hello(struct codec *c, struct hello *h)
 {
+    uint8_t profile = (uint8_t)h->profile;
+
     codec_u16(c, &h->version_min);
     codec_u16(c, &h->version_max);
     codec_u64(c, &h->cluster);
@@ -90,12 +92,15 @@ static void walk_hello(struct codec *c, struct hello *h)
     codec_text(c, h->name, sizeof h->name);
     codec_text(c, h->client, sizeof h->client);
     codec_text(c, h->peer, sizeof h->peer);
+    codec_u8(c, &profile);
+    h->profile = (enum profile)profile;
 
     codec_require(c, h->version_min > 0 && h->version_min <= h->version_max);
     codec_require(c, h->from > 0 && h->from < MEMBER_ID_LIMIT && h->to < MEMBER_ID_LIMIT);
     codec_require(c, h->config_index < ENTRY_POSITION_LIMIT);
     codec_require(c, h->name[0] == '\0' || member_name_valid(h->name));
     codec_require(c, address_valid(h->client) && address_valid(h->peer));
+    codec_require(c, profile < PROFILES);
 }
 
 void hello_encode(const struct hello *h, struct bytes *out)

@@ -50,6 +50,7 @@ struct hello {
     char name[MEMBER_NAME_MAX];
     char client[ADDRESS_MAX]; /* the sender's own addresses, as of its start */
     char peer[ADDRESS_MAX];
+    enum profile profile; /* what it speaks to clients */
 };
 void hello_encode(const struct hello *h, struct bytes *out);
 int hello_decode(struct view in, struct hello *out); /* ERR_MALFORMED */

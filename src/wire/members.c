@@ -6,7 +6,8 @@
 #include "base/codec.h"
 #include "base/err.h"
 
-_Static_assert(1 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 4 + MEMBER_NAME_MAX + 2 * (4 + ADDRESS_MAX)) <= MEMBERS_SIZE_MAX,
+_Static_assert(1 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 4 + MEMBER_NAME_MAX + 2 * (4 + ADDRESS_MAX) + 1 + 8) <=
+                   MEMBERS_SIZE_MAX,
                "the longest list fits");
 
 bool member_name_valid(const char *name)
@@ -26,7 +27,7 @@ static bool address_valid(const char *text)
 
 static void walk_member(struct codec *c, struct member *m)
 {
-    uint8_t role = (uint8_t)m->role;
+    uint8_t role = (uint8_t)m->role, profile = (uint8_t)m->profile;
 
     codec_u64(c, &m->id);
     codec_u8(c, &role);
@@ -34,12 +35,17 @@ static void walk_member(struct codec *c, struct member *m)
     codec_text(c, m->name, sizeof m->name);
     codec_text(c, m->client, sizeof m->client);
     codec_text(c, m->peer, sizeof m->peer);
+    codec_u8(c, &profile);
+    codec_u64(c, &m->created_s);
     m->role = (enum raft_member_role)role;
+    m->profile = (enum profile)profile;
 
     codec_require(c, m->id > 0 && m->id < MEMBER_ID_LIMIT);
     codec_require(c, role == RAFT_LEARNER || role == RAFT_VOTER);
     codec_require(c, member_name_valid(m->name));
-    codec_require(c, address_valid(m->client) && address_valid(m->peer));
+    codec_require(c, m->client[0] == '\0' || address_valid(m->client));
+    codec_require(c, address_valid(m->peer));
+    codec_require(c, profile < PROFILES);
 }
 
 void members_encode(const struct members *m, struct bytes *out)

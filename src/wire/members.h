@@ -6,6 +6,7 @@
 #define WIRE_MEMBERS_H
 
 #include "base/bytes.h"
+#include "base/profile.h"
 #include "base/text.h"
 #include "raft/raft.h"
 #include "wire/entry.h"
@@ -19,8 +20,10 @@ struct member {
     enum raft_member_role role;
     bool stays_learner; /* joined with -learner: not promoted by itself */
     char name[MEMBER_NAME_MAX];
-    char client[ADDRESS_MAX]; /* HOST:PORT for clients */
+    char client[ADDRESS_MAX]; /* HOST:PORT for clients; "": was added but has not come yet */
     char peer[ADDRESS_MAX];   /* HOST:PORT for members */
+    enum profile profile;     /* what it speaks at `client` */
+    uint64_t created_s;       /* when it was added, in seconds since 1970 by the clock of the one who added it */
 };
 
 struct members {
