@@ -63,7 +63,7 @@ static void check_role(const struct raft *r)
     case RAFT_LEADER:
         assert(r->leader == r->self);
         assert(r->vote == r->self);
-        assert(hard_state_saved(r) || MUTANT(OWN_VOTE_EARLY)); /* D1: its own vote has counted */
+        assert(hard_state_saved(r)); /* D1: its own vote has counted */
         break;
     }
     assert(r->leader == 0 || r->term > 0);
@@ -85,8 +85,15 @@ static void check_configs(const struct raft *r)
 
 static void check_reads(const struct raft *r)
 {
-    assert(r->ready_after <= r->ready);
-    assert(r->ready <= r->ticket);
+    assert(r->ready_count <= READY_MAX);
+    for (unsigned i = 0; i < r->ready_count; i++) {
+        const struct ready *b = &r->ready[i];
+
+        assert(b->after < b->until);
+        assert(b->until <= r->ticket);
+        assert(i == 0 || r->ready[i - 1].until <= b->after);
+        assert(i == 0 || r->ready[i - 1].index <= b->index);
+    }
     assert(r->lost <= r->ticket);
     assert(r->confirmed <= r->ticket);
     assert(r->round <= r->ticket);

@@ -22,9 +22,10 @@
 #define WINDOW_MESSAGES_MAX 64                     /* appends in flight to one peer */
 #define WINDOW_BYTES_MAX    (4U << 20) /* bytes of entries in flight to one peer; one message may exceed it */
 #define EVENTS_MAX          64
-#define COMMIT_TELL_MS      2 /* a commit index that travels alone waits that long for entries to join */
-#define HANG_TIMEOUTS       3 /* election timeouts after which a write in flight counts as hung */
-#define LEAVE_TIMEOUTS      4 /* election timeouts during which a removed member is still told so */
+#define READY_MAX           16 /* rounds of reads that are confirmed, not yet applied, and told apart */
+#define COMMIT_TELL_MS      2  /* a commit index that travels alone waits that long for entries to join */
+#define HANG_TIMEOUTS       3  /* election timeouts after which a write in flight counts as hung */
+#define LEAVE_TIMEOUTS      4  /* election timeouts during which a removed member is still told so */
 #define TERM_JUMP_MAX       ((raft_term)1 << 32) /* a term further ahead than that is no term but an attack */
 
 /* What raft_settled keeps of the log although the map has it (config.c of a leader decides by its peers). */
@@ -125,6 +126,12 @@ struct placed_config {
     raft_index index; /* of its entry; 0: the cluster began with it, or none is known (count 0) */
 };
 
+/* Tickets after + 1 .. until may be served at `index`. */
+struct ready {
+    uint64_t after, until;
+    raft_index index;
+};
+
 /* What raft_check saw when it was last called: some rules are about how a state may change. */
 struct seen {
     raft_term term;
@@ -175,9 +182,10 @@ struct raft {
     raft_id transfer_to;
     raft_time transfer_by;
 
-    /* Reads [thesis 6.4], see reads.c. Tickets in (ready_after, ready] may be served at read_index. */
-    uint64_t ticket, round, confirmed, ready_after, ready, lost;
-    raft_index read_index;
+    /* Reads [thesis 6.4], see reads.c. */
+    uint64_t ticket, round, confirmed, lost;
+    unsigned ready_count;
+    struct ready ready[READY_MAX]; /* the oldest first */
     uint64_t expire_ticket;
     raft_time expire_at;
     uint64_t asked; /* follower: the ticket in the RAFT_READ in flight */

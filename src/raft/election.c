@@ -19,7 +19,7 @@ static uint64_t has_granted(const struct peer *p)
 /* Do the voters of the configuration in force, we among them, agree? */
 static bool quorum_grants(const struct raft *r)
 {
-    uint64_t own = r->role == RAFT_PRECANDIDATE || MUTANT(OWN_VOTE_EARLY) ||
+    uint64_t own = r->role == RAFT_PRECANDIDATE ||
                    /* After a crash we would not remember a vote that is not on disk, and could give it to
                     * another one in the same term [thesis 3.8]. */
                    (r->saved.term == r->term && r->saved.vote == r->self);

@@ -11,7 +11,6 @@
     X(VOTE_TWICE, "a second candidate gets a vote in the same term")                                                   \
     X(VOTE_WITHOUT_LOG, "a vote does not look at the candidate's log")                                                 \
     X(COUNT_VOTE_TWICE, "a repeated grant counts as another vote")                                                     \
-    X(OWN_VOTE_EARLY, "a candidate counts its own vote before it is durable")                                          \
     X(KEEP_TERM, "a higher term in an answer is ignored, the leader goes on")                                          \
     X(COMMIT_OLD_TERM, "entries of earlier terms are committed by counting")                                           \
     X(COMMIT_ALONE, "a leader commits what is durable on itself alone")                                                \

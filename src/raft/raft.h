@@ -191,18 +191,22 @@ void raft_next_message(const struct raft *r, raft_time now, raft_id peer, struct
 
 /* "This message leaves now": true, and it counts as sent; false: it is out of date (the term moved on, the peer is
  * gone), drop it and ask again. `bytes` is the size of its entries; what is in flight to a peer is bounded by
- * entries and bytes. */
+ * entries and bytes. A RAFT_SNAPSHOT is the caller's own: say so before the map is offered, and what follows its position
+ * in the log is kept as long as the peer answers; false: the peer needs none, or a newer one. */
 bool raft_sending(struct raft *r, raft_time now, const struct raft_message *m, uint32_t bytes);
 void raft_unreachable(struct raft *r, raft_time now, raft_id peer); /* a send failed: probe it again, after a while */
 void raft_wrote(struct raft *r, raft_time now, const struct raft_write *w);
 void raft_write_failed(struct raft *r, raft_time now); /* nothing of the write in flight is on disk: no room; ask again */
 void raft_applied(struct raft *r, raft_time now, raft_index index);
+/* The map is that of a leader as of `pos`, and synced to disk; no effect if ours was newer. A crash before the next write
+ * leaves a log that does not hold `pos`: the caller then begins it anew at `pos` and restores that. */
 void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const struct raft_config *c,
                     raft_index config_index);
 void raft_settled(struct raft *r, raft_index index); /* the map is safe on disk up to here: the log before may go */
 
 enum raft_read_state { RAFT_READ_WAIT, RAFT_READ_READY, RAFT_READ_LOST };
-/* READY: serve it once *index is applied. LOST: leadership changed, or no quorum answered within an election timeout. */
+/* READY: serve it once *index is applied; it is not to be asked for again then. LOST: leadership changed, or no quorum
+ * answered within an election timeout. */
 enum raft_read_state raft_read_poll(const struct raft *r, uint64_t ticket, raft_index *index);
 
 /* ---- membership, one change at a time [thesis 4.1] -------------------------------------------------------------- */

@@ -6,14 +6,22 @@
  * index of now. A follower asks its leader on behalf of all its tickets at once, and the answer to the newest is the
  * answer to all.
  *
- *    ... lost ... ready_after | may be served at read_index | ready .... waiting .... ticket
+ *    .... lost .... | ready at 90 | ready at 97 | .... waiting .... ticket
+ *
+ * Batches of ready tickets are told apart as long as their indexes are not applied: if the index of a reader that waits
+ * rose with every later round, the map would never catch up with it under load.
  *
  * Appends that leave anyway carry the newest ticket; an append for its sake alone leaves when no round is in flight. */
 #include "raft/core.h"
 
+static uint64_t ready_until(const struct raft *r)
+{
+    return r->ready_count == 0 ? 0 : r->ready[r->ready_count - 1].until;
+}
+
 static uint64_t settled_until(const struct raft *r)
 {
-    return most(r->ready, r->lost);
+    return most(ready_until(r), r->lost);
 }
 
 static bool waiting(const struct raft *r)
@@ -22,7 +30,7 @@ static bool waiting(const struct raft *r)
 }
 
 /* Tickets that wait now are lost: there is a new leader, or none. Those that were ready stay so: that they may be served
- * at read_index remains true for ever. */
+ * at their index remains true for ever. */
 void reads_lose(struct raft *r)
 {
     r->lost = r->ticket;
@@ -31,14 +39,39 @@ void reads_lose(struct raft *r)
     r->asked = 0;
 }
 
+/* The oldest batches are one as far as the map has them: whoever asks may be served at once. */
+static void join_applied(struct raft *r)
+{
+    unsigned joined = 0;
+
+    while (joined + 1 < r->ready_count && r->ready[joined + 1].index <= r->applied) {
+        if (r->ready[joined].until == r->ready[joined + 1].after)
+            r->ready[joined + 1].after = r->ready[joined].after;
+        joined++;
+    }
+    r->ready_count -= joined;
+    for (unsigned i = 0; joined > 0 && i < r->ready_count; i++)
+        r->ready[i] = r->ready[i + joined];
+}
+
 static void ready(struct raft *r, uint64_t until, raft_index index)
 {
-    if (until <= settled_until(r))
+    struct ready batch = {.after = settled_until(r), .until = until, .index = index};
+
+    if (until <= batch.after)
         return;
-    if (r->lost > r->ready)
-        r->ready_after = r->lost;
-    r->ready = until;
-    r->read_index = most(r->read_index, index);
+    join_applied(r);
+    if (r->ready_count > 0) {
+        struct ready *newest = &r->ready[r->ready_count - 1];
+
+        batch.index = most(index, newest->index);
+        if (r->ready_count == READY_MAX || (batch.index == newest->index && batch.after == newest->until)) {
+            newest->until = until;
+            newest->index = batch.index;
+            return;
+        }
+    }
+    r->ready[r->ready_count++] = batch;
 }
 
 uint64_t raft_read(struct raft *r, raft_time now)
@@ -58,10 +91,11 @@ uint64_t raft_read(struct raft *r, raft_time now)
 
 enum raft_read_state raft_read_poll(const struct raft *r, uint64_t ticket, raft_index *index)
 {
-    if (ticket > r->ready_after && ticket <= r->ready) {
-        *index = r->read_index;
-        return RAFT_READ_READY;
-    }
+    for (unsigned i = 0; i < r->ready_count; i++)
+        if (ticket > r->ready[i].after && ticket <= r->ready[i].until) {
+            *index = r->ready[i].index;
+            return RAFT_READ_READY;
+        }
     return ticket > settled_until(r) && ticket <= r->ticket ? RAFT_READ_WAIT : RAFT_READ_LOST;
 }
 

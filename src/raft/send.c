@@ -59,7 +59,7 @@ static void make(const struct raft *r, const struct peer *p, enum kind k, struct
     case READ_AT:
         m->type = RAFT_READ_AT;
         m->read.ticket = p->read_ticket;
-        m->read.index = r->read_index;
+        raft_read_poll(r, p->read_own, &m->read.index);
         break;
     case TAKE_OVER:
         m->type = RAFT_TAKE_OVER;

@@ -50,6 +50,7 @@ struct node {
     raft_id id;
     struct raft *raft; /* NULL: down */
     raft_time up_at;
+    raft_time paused_until;
     struct entry log[LOG_MAX]; /* as the caller of the core holds it */
     struct {
         struct raft_hard_state hard;
@@ -86,6 +87,10 @@ static struct world {
     } committed[LOG_MAX];
     raft_index commit; /* the highest that any member ever knew */
     uint64_t next_value;
+    unsigned pace;               /* percent of steps in which a leader is given an entry */
+    unsigned lazy;               /* a new leader proposes its no-op in one of so many steps */
+    unsigned churn;              /* members are changed in one of so many steps */
+    unsigned crash;              /* a member dies in one of so many steps */
     unsigned loss, twice, delay; /* percent, percent, ms */
     bool calm;                   /* no more faults: progress must follow */
     bool cut[NODES][NODES];
@@ -319,7 +324,7 @@ static void deliver(void)
         mail = w.mail[i];
         w.mail[i] = w.mail[--w.mail_count];
         n = &w.nodes[mail.m.to - 1];
-        if (n->raft == NULL || w.cut[mail.m.from - 1][mail.m.to - 1])
+        if (n->raft == NULL || w.now < n->paused_until || w.cut[mail.m.from - 1][mail.m.to - 1])
             continue;
         node_gets(n, &mail);
         check_node(n);
@@ -413,11 +418,13 @@ static void node_is_used(struct node *n)
 {
     struct read *read = &n->reads[chance(READS_MAX)];
 
-    if (raft_wants_noop(n->raft))
+    if (raft_wants_noop(n->raft) && (w.calm || chance(w.lazy) == 0))
         remember_entry(n, raft_propose(n->raft, w.now, RAFT_NOOP, NULL), RAFT_NOOP, NULL);
-    if (chance(4) == 0 && status_of(n).last + 64 < LOG_MAX)
+    if (chance(100) < w.pace && status_of(n).last + 64 < LOG_MAX && (w.lazy == 1 || !raft_wants_noop(n->raft)))
         remember_entry(n, raft_propose(n->raft, w.now, RAFT_COMMAND, NULL), RAFT_COMMAND, NULL);
-    if (!w.calm && chance(300) == 0)
+    for (uint64_t i = chance(300) == 0 ? chance(200) : 0; i > 0 && status_of(n).last + 512 < LOG_MAX; i--)
+        remember_entry(n, raft_propose(n->raft, w.now, RAFT_COMMAND, NULL), RAFT_COMMAND, NULL);
+    if (!w.calm && chance(w.churn) == 0)
         node_changes_members(n);
     if (!w.calm && chance(500) == 0)
         raft_transfer(n->raft, w.now, chance(2) == 0 ? 0 : 1 + chance(NODES));
@@ -457,12 +464,20 @@ static void node_lives(struct node *n)
             node_start(n);
         return;
     }
-    if (!w.calm && chance(3000) == 0) {
+    if (!w.calm && chance(w.crash) == 0) {
         node_crash(n);
         return;
     }
+    if (w.now < n->paused_until)
+        return;
     if (!w.calm && chance(20) == 0)
         return; /* its threads are slow */
+    if (!w.calm && chance(1000) == 0)
+        n->paused_until = w.now + chance(6 * ELECTION_MS);
+    if (chance(2) == 0) { /* who wakes first is a matter of luck */
+        node_is_used(n);
+        node_polls(n);
+    }
     if (raft_tick_due(n->raft) <= w.now)
         raft_tick(n->raft, w.now);
     check_node(n);
@@ -497,6 +512,10 @@ static void begin(uint64_t seed)
     w.twice = (unsigned)(chance(2) * chance(50));
     w.delay = (unsigned)(1 + chance(2) * chance(60));
     w.next_value = 1;
+    w.pace = 1 + (unsigned)chance(30);
+    w.lazy = chance(2) == 0 ? 1 : 50;
+    w.churn = chance(2) == 0 ? 300 : 20;
+    w.crash = chance(2) == 0 ? 3000 : 300;
     w.now = 1;
     unsigned members = 1 + (unsigned)chance(NODES);
     for (unsigned i = 0; i < NODES; i++) {
@@ -596,7 +615,7 @@ START_TEST(promises_hold_through_all_faults)
 {
     uint64_t commits = 0, elections = 0, reads = 0, installs = 0, changes = 0;
 
-    for (uint64_t seed = 1; seed <= 40; seed++) {
+    for (uint64_t seed = 1; seed <= 150; seed++) {
         run(seed, 3000);
         commits += w.commits;
         elections += w.elections;

@@ -195,6 +195,42 @@ START_TEST(ready_stays_ready)
 }
 END_TEST
 
+/* Under load rounds follow each other faster than the map follows the log: the index of a reader that waits must not rise
+ * with each of them, or it would wait for ever. */
+START_TEST(index_of_a_ready_read_stands_still)
+{
+    struct raft *r = an_established_leader(.voters = 3, .term = 1);
+    uint64_t tickets[40];
+    raft_index index;
+
+    for (unsigned i = 0; i < 40; i++) {
+        tickets[i] = raft_read(r, now);
+        said(r, 2);
+        answers(r, 2, tickets[i]);
+        ck_assert_int_eq(poll_at(r, tickets[i], &index), RAFT_READ_READY);
+        ck_assert_uint_eq(index, i + 1);
+        propose(r);
+        settle(r);
+        said(r, 2);
+        acked(r, 2, i + 2);
+    }
+    for (unsigned i = 0; i < 15; i++) {
+        ck_assert_int_eq(poll_at(r, tickets[i], &index), RAFT_READ_READY);
+        ck_assert_uint_eq(index, i + 1);
+    }
+    ck_assert_int_eq(poll_at(r, tickets[39], &index), RAFT_READ_READY);
+    ck_assert_uint_eq(index, 40);
+    apply_all(r);
+    answers(r, 2, raft_read(r, now));
+
+    for (unsigned i = 0; i < 40; i++) { /* whatever it says now, it is applied */
+        ck_assert_int_eq(poll_at(r, tickets[i], &index), RAFT_READ_READY);
+        ck_assert_uint_le(index, status(r).applied);
+    }
+    raft_free(r);
+}
+END_TEST
+
 /* Without an answer within an election timeout a read is lost. Here the leader is heard, but not its newest round. */
 START_TEST(unconfirmed_read_is_lost)
 {
@@ -426,8 +462,8 @@ END_TEST
 
 RUN("reads", read_waits_for_a_quorum, older_round_does_not_confirm, reads_share_rounds, entries_carry_rounds,
     no_read_before_the_first_commit_of_the_term, lone_voter_reads_at_once, learners_confirm_nothing,
-    change_of_leader_loses_reads, ready_stays_ready, unconfirmed_read_is_lost, later_read_has_its_own_time,
-    no_leader_no_read, follower_asks_its_leader, follower_asks_for_all_its_reads_at_once,
+    change_of_leader_loses_reads, ready_stays_ready, index_of_a_ready_read_stands_still, unconfirmed_read_is_lost,
+    later_read_has_its_own_time, no_leader_no_read, follower_asks_its_leader, follower_asks_for_all_its_reads_at_once,
     follower_drops_answers_of_others, follower_read_is_lost, leader_answers_a_follower,
     repeated_question_keeps_its_place, only_members_are_answered, tickets_differ_from_life_to_life,
     paused_leader_serves_nothing)
