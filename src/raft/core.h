@@ -192,7 +192,7 @@ struct raft {
     raft_time ask_at;
 
     unsigned peer_count;
-    struct peer peers[PEERS_MAX]; /* members first */
+    struct peer peers[PEERS_MAX];
 
     unsigned event_head, event_count;
     struct raft_event events[EVENTS_MAX];

@@ -140,47 +140,56 @@ static void commit_as_told(struct raft *r, raft_index commit)
 
 /* An answer at once says that we live, and that we heard of the round. Otherwise the end of the write is soon enough: one
  * answer for an append and not two. */
-static bool answer_at_once(const struct raft *r, const struct raft_message *m, const struct peer *p, bool wrote)
+static bool answer_at_once(const struct raft *r, const struct raft_message *m, const struct peer *p, bool took)
 {
-    return !wrote || m->append.round > p->ack.round || r->now >= p->ack.at + r->heartbeat_ms;
+    return !took || m->append.round > p->ack.round || r->now >= p->ack.at + r->heartbeat_ms;
+}
+
+static void refuse(struct raft *r, const struct raft_message *m)
+{
+    struct peer *p = peer_slot(r, m->from);
+
+    if (m->append.prev.index <= r->commit)
+        return; /* no leader has another entry there than the one that is committed */
+    p->ack.round = most(p->ack.round, m->append.round);
+    owe_refusal(r, p, m->append.prev.index - 1, m->append.prev.term);
+}
+
+static void acknowledge(struct raft *r, const struct raft_message *m, bool took)
+{
+    struct peer *p = peer_slot(r, m->from);
+    bool at_once = p->ack.owed || answer_at_once(r, m, p, took);
+
+    p->ack.round = most(p->ack.round, m->append.round);
+    if (at_once)
+        owe_ack(p);
+    else
+        follower_wrote(r); /* durable already, and not yet told */
 }
 
 void follower_append(struct raft *r, const struct raft_message *m, struct raft_taken *taken)
 {
-    struct raft_pos prev = m->append.prev;
-    struct peer *p;
+    raft_index first;
     unsigned known, took;
-    bool at_once;
 
     if (!makes_sense(m) || !follow(r, m->from))
         return;
-    p = peer_slot(r, m->from);
-    if (!holds_previous(r, prev)) {
-        if (prev.index <= r->commit)
-            return; /* no leader has another entry there than the one that is committed */
-        p->ack.round = most(p->ack.round, m->append.round);
-        owe_refusal(r, p, prev.index - 1, prev.term);
+    if (!holds_previous(r, m->append.prev)) {
+        refuse(r, m);
         return;
     }
     known = entries_known(r, m);
-    if (known < m->append.count) {
-        raft_index first = prev.index + 1 + known;
-
+    first = m->append.prev.index + 1 + known;
+    if (known < m->append.count && first <= r->terms.last) {
         if (first <= r->commit || first <= r->committed.index)
-            return;
-        if (first <= r->terms.last)
-            log_truncate(r, first, m->from);
+            return; /* as above */
+        log_truncate(r, first, m->from);
     }
     took = take_entries(r, m, known);
-    *taken = (struct raft_taken){.first = prev.index + 1 + known, .skip = known, .count = took};
-    r->matched = most(r->matched, most(prev.index + known + took, r->terms.base.index));
+    *taken = (struct raft_taken){.first = first, .skip = known, .count = took};
+    r->matched = most(r->matched, most(first - 1 + took, r->terms.base.index));
     commit_as_told(r, m->append.commit);
-    at_once = answer_at_once(r, m, p, took > 0);
-    p->ack.round = most(p->ack.round, m->append.round);
-    if (at_once || p->ack.owed)
-        owe_ack(p);
-    else
-        follower_wrote(r); /* durable already, and not yet told */
+    acknowledge(r, m, took > 0);
 }
 
 /* ---- a map instead of entries [paper 7] --------------------------------------------------------------------------- */
