@@ -46,11 +46,16 @@ struct env {
 
 /* ---- errors ---- */
 
-static bool disk_is_full(const char *path)
+static uint64_t disk_free(const char *path)
 {
     struct statvfs fs;
 
-    return statvfs(path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_FULL_BYTES;
+    return statvfs(path, &fs) == 0 ? (uint64_t)fs.f_bavail * fs.f_frsize : UINT64_MAX;
+}
+
+static bool disk_is_full(const char *path)
+{
+    return disk_free(path) < DISK_FULL_BYTES;
 }
 
 static int error_of(const char *path, int rc)
@@ -654,6 +659,11 @@ uint64_t env_map_pages(const struct env *e)
 uint64_t env_page_size(const struct env *e)
 {
     return e->page_size;
+}
+
+uint64_t env_disk_free(const struct env *e)
+{
+    return disk_free(e->path);
 }
 
 uint64_t env_disk_size(const struct env *e)

@@ -86,6 +86,7 @@ uint64_t env_used_pages(struct env *e, MDB_txn *txn);
 uint64_t env_map_pages(const struct env *e);
 uint64_t env_page_size(const struct env *e);
 uint64_t env_disk_size(const struct env *e); /* bytes that the file takes */
+uint64_t env_disk_free(const struct env *e); /* bytes that its disk has left for us; UINT64_MAX: nobody can tell */
 int env_sync(struct env *e);                 /* flushes what MDB_NOMETASYNC left; 0 or ERR_IO */
 
 /* ---- directories ---- */

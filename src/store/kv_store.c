@@ -4,9 +4,9 @@
  * Room. The map is as large as max_size says; it does not grow while it is open. The last sixteenth of it (RESERVE_MIN ..
  * RESERVE_MAX bytes) is a reserve that kv_store_has_room keeps new sets out of, so what was proposed before the map filled
  * up still finds room. A quarter of the reserve is for deletes alone, and a map that is larger already than the limit
- * gets a reserve on top. What is applied never depends on any of this, only when: a member whose limit is lower than the
- * others' waits with ERR_NO_SPACE at the entry that does not fit, until it is started with more room, and then applies it
- * like all others. */
+ * gets a reserve on top. A disk that is nearly full is treated likewise. What is applied never depends on any of this, only
+ * when: a member whose limit is lower than the others' waits with ERR_NO_SPACE at the entry that does not fit, until it is
+ * started with more room, and then applies it like all others. */
 #include "store/kv_store.h"
 
 #include <stdatomic.h>
@@ -23,7 +23,8 @@ enum { MAP };
 #define SIZE_MIN     (1u << 20)
 #define RESERVE_MIN  (512u << 10)
 #define RESERVE_MAX  (64u << 20)
-#define SET_PAGES    8u /* what a set may take besides its value's own pages: a path of the tree, split */
+#define SET_PAGES    8u         /* what a set may take besides its value's own pages: a path of the tree, split */
+#define DISK_RESERVE (4u << 20) /* for what is in flight, for deletes, and for what the files grow ahead */
 #define LMDB_KEY_MAX 511u
 
 static_assert(COMMAND_KEY_MAX <= LMDB_KEY_MAX, "a key must fit into LMDB's");
@@ -42,6 +43,7 @@ struct kv_store {
     uint64_t max_size, reserve;
     struct raft_pos applied; /* the applier's; changed only after a commit */
     atomic_ullong used;      /* bytes, as of the last commit */
+    atomic_ullong disk_free; /* bytes, as of the last commit, or of the last time that they did not suffice */
     struct kv_view *views;   /* one for each of the environment's readers */
 };
 
@@ -74,6 +76,7 @@ static int load(struct kv_store *s)
     err = read_position(s, r->txn, &s->applied);
     if (err == 0)
         atomic_store(&s->used, env_used_pages(s->env, r->txn) * env_page_size(s->env));
+    atomic_store(&s->disk_free, env_disk_free(s->env));
     env_read_end(s->env, r);
     return err;
 }
@@ -311,6 +314,7 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
         return err;
     s->applied = entry_pos(entries[count - 1]);
     atomic_store(&s->used, used);
+    atomic_store(&s->disk_free, env_disk_free(s->env));
     return 0;
 }
 
@@ -370,13 +374,24 @@ bool kv_store_has_client_data(struct kv_store *s)
     return count_keys(s, &keys) != 0 || keys > 0; /* who cannot tell must not say that there is nothing to lose */
 }
 
+/* A value goes to the log and to the map. What is committed must be applied, or reads would wait for it for ever: so a disk
+ * counts as full while there still is some room. */
+static bool disk_has_room(struct kv_store *s, uint64_t size)
+{
+    const uint64_t wanted = 2 * size + DISK_RESERVE;
+
+    if (atomic_load(&s->disk_free) < wanted)
+        atomic_store(&s->disk_free, env_disk_free(s->env));
+    return atomic_load(&s->disk_free) >= wanted;
+}
+
 bool kv_store_has_room(struct kv_store *s, uint64_t size)
 {
     uint64_t used = atomic_load(&s->used);
     uint64_t limit = s->max_size - s->reserve;
     uint64_t fixed = SET_PAGES * env_page_size(s->env);
 
-    return size <= limit && used + fixed <= limit - size;
+    return size <= limit && used + fixed <= limit - size && disk_has_room(s, size + fixed);
 }
 
 /* ---- views ---- */
