@@ -46,7 +46,8 @@ static enum body read_counted(struct exchange *x)
     return BODY_READ;
 }
 
-static enum body read_chunks(struct exchange *x, uint64_t limit)
+/* The buffer's limit leaves room for one more piece as long as the body's own limit is not passed. */
+static enum body read_chunks(struct exchange *x)
 {
     struct bytes *body = &x->worker->body;
 
@@ -62,8 +63,6 @@ static enum body read_chunks(struct exchange *x, uint64_t limit)
         if (n < 0)
             return BODY_MALFORMED;
         body->size += (size_t)n;
-        if (body->size > limit)
-            return BODY_TOO_LONG;
     }
 }
 
@@ -73,7 +72,6 @@ static enum body read_body(struct exchange *x, uint64_t limit)
 
     if (x->body_taken)
         return BODY_READ;
-    bytes_reset(&x->worker->body);
     x->worker->body.limit = (size_t)limit + PIECE;
     if (x->content_length > limit)
         return BODY_TOO_LONG;
@@ -85,7 +83,7 @@ static enum body read_body(struct exchange *x, uint64_t limit)
             return BODY_LATE;
     }
     arm(x, x->http->limits.body_ms + x->content_length / 64);
-    answer = x->chunked ? read_chunks(x, limit) : read_counted(x);
+    answer = x->chunked ? read_chunks(x) : read_counted(x);
     disarm(x);
     x->body_taken = answer == BODY_READ;
     return answer;

@@ -29,8 +29,8 @@ START_TEST(a_dripping_body_does_not_hold_a_worker)
     uint64_t began = now_ms();
 
     say_text(c, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n");
-    drip(c, 2000);
-    ck_assert_uint_lt(now_ms() - began, 1500);
+    drip(c, 4000);
+    ck_assert_uint_lt(now_ms() - began, 3000);
     ck_assert_int_eq(hear(c, false)->status, 408);
     ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
     hang_up(c);
@@ -78,7 +78,7 @@ START_TEST(idle_connections_make_room_when_workers_are_short)
     say_text(two, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
     ck_assert_int_eq(hear(two, false)->status, 200);
     ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
-    ck_assert_uint_lt(now_ms() - began, 2000);
+    ck_assert_uint_lt(now_ms() - began, 4000);
     hang_up(one);
     hang_up(two);
     end_world(w);
@@ -97,7 +97,7 @@ START_TEST(silent_connections_make_room_too)
     for (unsigned i = 0; i < 3; i++)
         behind[i] = dial(w); /* silent as well, and in civetweb's queue */
     ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
-    ck_assert_uint_lt(now_ms() - began, 2000);
+    ck_assert_uint_lt(now_ms() - began, 4000);
     ck_assert(has_ended(mute));
     for (unsigned i = 0; i < 3; i++)
         hang_up(behind[i]);
@@ -205,7 +205,7 @@ START_TEST(a_stop_does_not_wait_for_idle_clients)
     wait_ms(20);
     began = now_ms();
     end_world(w);
-    ck_assert_uint_lt(now_ms() - began, 1000);
+    ck_assert_uint_lt(now_ms() - began, 1700);
     hang_up(mute);
     hang_up(idle);
 }
