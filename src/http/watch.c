@@ -78,7 +78,7 @@ static int port_of(const union any_address *a)
 
 static int own_port_of(int fd)
 {
-    union any_address a;
+    union any_address a = {.storage = {0}};
     socklen_t size = sizeof a;
 
     return getsockname(fd, &a.any, &size) == 0 ? port_of(&a) : -1;
@@ -86,7 +86,7 @@ static int own_port_of(int fd)
 
 static bool is_connection_of(int fd, const struct watched *one)
 {
-    union any_address a;
+    union any_address a = {.storage = {0}};
     socklen_t size = sizeof a;
     char text[INET6_ADDRSTRLEN];
     const void *host;
@@ -171,7 +171,7 @@ static void cut_idle(struct watch *w, uint64_t now)
 static bool cut_if_silent(int fd, void *data)
 {
     struct watch *w = data;
-    union any_address a;
+    union any_address a = {.storage = {0}};
     socklen_t size = sizeof a;
     int port;
 

@@ -299,7 +299,7 @@ void service_cluster(struct node *n, struct service_cluster *out)
     out->commit = 100;
     out->leader = n->fake.no_leader ? 0 : 1;
     out->count = 3;
-    for (unsigned i = 0; i < out->count; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         struct service_member *m = &out->members[i];
 
         m->id = i + 1;
