@@ -48,26 +48,16 @@ static int refuse_removed(struct shared *s, const struct hello *h, struct refusa
     return refuse(s, REFUSAL_NOT_A_MEMBER, out, text);
 }
 
-/* A member says at which addresses it is now; the leader's timer makes them known to all. A hello may leave them out; a
- * configuration with such a member would be one that nobody can read. */
+/* A member says at which addresses it is now. We believe it at once: two members of which one moved could not elect a
+ * leader who would make the move known. A hello may leave them out; a configuration with such a member would be one that
+ * nobody can read. */
 static void note_addresses(struct shared *s, const struct hello *h)
 {
-    const struct member *m = directory_find(&s->directory, h->from);
-
     if (h->client[0] == '\0' || h->peer[0] == '\0')
         return;
-    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        struct peer *p = &s->peers[i];
-
-        if (m == NULL || p->id != h->from)
-            continue;
-        p->moved = strcmp(m->client, h->client) != 0 || strcmp(m->peer, h->peer) != 0 || m->profile != h->profile;
-        if (!p->moved)
-            continue;
-        memcpy(p->moved_client, h->client, sizeof p->moved_client);
-        memcpy(p->moved_peer, h->peer, sizeof p->moved_peer);
-        p->moved_profile = h->profile;
-    }
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (s->peers[i].id == h->from && !s->peers[i].guest)
+            shared_note_move(s, &s->peers[i], h);
 }
 
 int deliver_hello(struct shared *s, const struct hello *h, struct welcome *welcome, struct refusal *refusal)
@@ -143,6 +133,7 @@ int deliver_message(struct shared *s, raft_time now, const struct hello *h, stru
 {
     struct raft_message *m = &in->message;
     struct raft_taken taken = {0, 0, 0};
+    raft_index config_index = s->directory.latest_index;
 
     if (m->from != h->from || m->to != s->self)
         return ERR_MALFORMED;
@@ -157,6 +148,9 @@ int deliver_message(struct shared *s, raft_time now, const struct hello *h, stru
         keep_taken(s, in, &taken);
     else if (m->type == RAFT_APPEND)
         forget_truncated(s);
+    /* Old configurations, as a new member gets them, may have an old address of the leader that sends them. */
+    if (s->directory.latest_index != config_index)
+        note_addresses(s, h);
     return 0;
 }
 

@@ -17,8 +17,9 @@
 #define SEND_BYTES_MAX (256u << 10)
 #define SEND_BYTES_PER_MS                                                                                              \
     1024u /* slower than that is given up: a large entry may take longer than an election timeout */
+#define GREET_MS       500 /* how often a member that moved makes sure that the others have heard of it */
 
-enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP };
+enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP, SENDER_GREET };
 
 struct sender_job {
     struct log_store *log;
@@ -76,6 +77,7 @@ static void sender_interrupt(void *job)
 static raft_time sender_due(const struct shared *s, unsigned which)
 {
     const struct peer *p = &s->peers[which];
+    raft_time due = RAFT_NEVER;
 
     if (p->stale_link)
         return 0;
@@ -83,7 +85,14 @@ static raft_time sender_due(const struct shared *s, unsigned which)
         return RAFT_NEVER;
     if (p->loaded)
         return 0;
-    return raft_send_due(s->raft, p->id);
+    due = raft_send_due(s->raft, p->id);
+    return s->moved && !p->guest && p->greet_at < due ? p->greet_at : due;
+}
+
+static void sender_address(struct shared *s, const struct peer *p, struct sender_job *j)
+{
+    CHECK(address_parse(p->address, &j->address) == 0);
+    deliver_our_hello(s, p->id, &j->hello);
 }
 
 /* The entries of an append: from the tail, from what the last round loaded, or not at hand (then they must be loaded). What
@@ -125,6 +134,13 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         j->step = SENDER_CLOSE;
         return;
     }
+    /* The leader need not be one whom we have to say anything else: it may lead by a configuration that we lack. */
+    if (s->moved && p->greet_at <= now && !p->guest && !p->loaded) {
+        p->greet_at = now + GREET_MS;
+        j->step = SENDER_GREET;
+        sender_address(s, p, j);
+        return;
+    }
     raft_next_message(s->raft, now, p->id, &j->message);
     if (!sender_gather(s, j, &bytes)) {
         j->step = SENDER_LOAD;
@@ -136,8 +152,7 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         return;
     }
     j->step = SENDER_SEND;
-    CHECK(address_parse(p->address, &j->address) == 0);
-    deliver_our_hello(s, p->id, &j->hello);
+    sender_address(s, p, j);
 }
 
 static void sender_load(struct sender_job *j)
@@ -178,6 +193,13 @@ static void sender_send(struct sender_job *j)
         j->err = sender_transmit(j);
 }
 
+static void sender_greet(struct sender_job *j)
+{
+    if (link_is_open(j->link) && !link_is_dead(j->link, &j->refusal))
+        return;
+    j->err = link_open(j->link, &j->address, &j->hello, j->timeout_ms, &j->refusal);
+}
+
 static void sender_work(void *job)
 {
     struct sender_job *j = job;
@@ -195,6 +217,9 @@ static void sender_work(void *job)
         sender_send(j);
         break;
     case SENDER_DROP:
+        break;
+    case SENDER_GREET:
+        sender_greet(j);
         break;
     }
 }
@@ -244,6 +269,12 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
         break;
     case SENDER_DROP:
         sender_drop_entries(j);
+        break;
+    case SENDER_GREET:
+        p->connected = j->err == 0;
+        if (j->err == ERR_REFUSED)
+            deliver_refusal(s, j->hello.to, &j->refusal, p->refused);
+        p->refused = j->err == ERR_REFUSED ? j->refusal.reason : 0;
         break;
     }
 }

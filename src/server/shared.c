@@ -77,19 +77,34 @@ void shared_assign_peers(struct shared *s)
         const struct member *m = &s->directory.latest.list[i];
         struct peer *p = peer_slot(s, m->id);
 
-        if (m->id == s->self)
+        if (m->id == s->self) {
+            s->moved = strcmp(m->peer, s->peer) != 0 || strcmp(m->client, s->client) != 0 || m->profile != s->profile;
             continue;
+        }
         if (p == NULL) {
             p = vacant_slot(s);
             CHECK(p != NULL);
             occupy(p, m->id, false);
         }
         p->guest = false;
-        set_address(p, m->peer);
         if (p->moved && strcmp(p->moved_peer, m->peer) == 0 && strcmp(p->moved_client, m->client) == 0 &&
             p->moved_profile == m->profile)
             p->moved = false;
+        set_address(p, p->moved ? p->moved_peer : m->peer);
     }
+}
+
+void shared_note_move(struct shared *s, struct peer *p, const struct hello *h)
+{
+    const struct member *m = directory_find(&s->directory, p->id);
+
+    if (m == NULL)
+        return;
+    p->moved = strcmp(m->client, h->client) != 0 || strcmp(m->peer, h->peer) != 0 || m->profile != h->profile;
+    memcpy(p->moved_client, h->client, sizeof p->moved_client);
+    memcpy(p->moved_peer, h->peer, sizeof p->moved_peer);
+    p->moved_profile = h->profile;
+    set_address(p, h->peer);
 }
 
 void shared_host_guest(struct shared *s, raft_id id, const char *address)

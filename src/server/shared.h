@@ -36,8 +36,10 @@ struct peer {
     bool loaded;    /* the sender's job holds entries read from disk; the sender alone */
     bool connected; /* for logs and status; the sender alone */
     enum refusal_reason
-        refused; /* why it last refused us, so that it is logged once; 0: it did not; the sender alone */
-    /* What the member itself said in its last hello, if it differs from the configuration: the leader's timer proposes it. */
+        refused;        /* why it last refused us, so that it is logged once; 0: it did not; the sender alone */
+    raft_time greet_at; /* when to tell it, by our hello alone, that we moved; the sender alone */
+    /* What the member itself said in its last hello, if it differs from the configuration: we use it at once, and the
+     * leader's timer proposes it. */
     bool moved;
     char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
     enum profile moved_profile;
@@ -57,6 +59,7 @@ struct shared {
     uint64_t cluster;                            /* 0: none yet */
     raft_index joined;                           /* the configuration entry that made us a member */
     enum phase phase;
+    bool moved;    /* the configuration has an old address of ours: senders greet everybody until it has not */
     bool stopping; /* roles end when idle */
     bool removed;  /* we are no member any more: main stops us with status 0 */
     int failure;   /* not 0: the store cannot go on: main stops us with status 1 */
@@ -93,6 +96,8 @@ void shared_close(struct shared *s);
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members);
 
 void shared_assign_peers(struct shared *s); /* after any change of directory.latest */
+/* Member p says in its hello where it lives now. */
+void shared_note_move(struct shared *s, struct peer *p, const struct hello *h);
 /* A server that we do not know wants an answer: gives it a slot as a guest at `address` (from a hello: may be ""), if there is
  * one. */
 void shared_host_guest(struct shared *s, raft_id id, const char *address);

@@ -55,7 +55,7 @@ static bool has_moved(const struct shared *s, const struct member *m)
     const struct peer *p = peer_of(s, m->id);
 
     if (m->id == s->self)
-        return strcmp(m->client, s->client) != 0 || strcmp(m->peer, s->peer) != 0 || m->profile != s->profile;
+        return s->moved;
     return p != NULL && p->moved;
 }
 

@@ -1,0 +1,155 @@
+/* fake_kv_store.c -- kv_store.h in memory, for the few keys of the simulator's clients. Each kv_store_apply is one
+ * transaction; a power cut may undo the last ones, whole, as MDB_NOMETASYNC allows. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/codec.h"
+#include "sim.h"
+
+struct kv_view {
+    struct map_slot slots[SIM_KEYS_MAX];
+    raft_index applied;
+    uint8_t value[8];
+};
+
+static void state_copy(struct map_state *to, const struct map_state *from)
+{
+    *to = *from;
+    if (to->config != NULL)
+        entry_ref(to->config);
+}
+
+static void state_clear(struct map_state *s)
+{
+    entry_unref(s->config);
+    memset(s, 0, sizeof *s);
+}
+
+static void remember(struct kv_store *s)
+{
+    if (s->undo_count == MAP_UNDO)
+        state_clear(&s->undo[--s->undo_count]);
+    memmove(&s->undo[1], &s->undo[0], s->undo_count * sizeof s->undo[0]);
+    s->undo_count++;
+    state_copy(&s->undo[0], &s->now);
+}
+
+void disk_map_power_cut(struct kv_store *s, unsigned transactions)
+{
+    if (transactions > s->undo_count)
+        transactions = s->undo_count;
+    if (transactions > 0) {
+        state_clear(&s->now);
+        state_copy(&s->now, &s->undo[transactions - 1]);
+    }
+    while (transactions > 0 && s->undo_count > 0)
+        state_clear(&s->undo[--s->undo_count]);
+}
+
+void disk_map_clear(struct kv_store *s)
+{
+    state_clear(&s->now);
+    while (s->undo_count > 0)
+        state_clear(&s->undo[--s->undo_count]);
+}
+
+int kv_store_position(struct kv_store *s, struct kv_position *out)
+{
+    memset(out, 0, sizeof *out);
+    out->applied = s->now.applied;
+    out->config_index = s->now.config_index;
+    if (s->now.config != NULL)
+        CHECK(members_decode(entry_payload(s->now.config), &out->members) == 0);
+    return 0;
+}
+
+static uint64_t slot_hash(unsigned key, const struct map_slot *slot)
+{
+    return slot->index == 0 ? 0 : sim_mix(sim_mix(key + 1, slot->index), slot->value);
+}
+
+static void apply_command(struct kv_store *s, struct entry *e, struct command_result *result)
+{
+    struct map_slot *slot = NULL;
+    struct command c;
+    unsigned key = SIM_KEYS_MAX;
+
+    CHECK(command_decode(entry_payload(e), &c) == 0);
+    key = key_number(c.key);
+    CHECK(key < SIM_KEYS_MAX);
+    slot = &s->now.slots[key];
+    if (!command_decide(&c, entry_pos(e).index, slot->index, result))
+        return;
+    s->now.hash ^= slot_hash(key, slot);
+    if (c.op == COMMAND_SET) {
+        CHECK(c.value.size >= 8);
+        *slot = (struct map_slot){entry_pos(e).index, codec_get_u64(c.value.data)};
+    } else
+        *slot = (struct map_slot){0, 0};
+    s->now.hash ^= slot_hash(key, slot);
+}
+
+static void apply_one(struct kv_store *s, struct entry *e, struct command_result *result)
+{
+    switch (entry_type(e)) {
+    case RAFT_NOOP:
+        break;
+    case RAFT_COMMAND:
+        apply_command(s, e, result);
+        break;
+    case RAFT_CONFIG:
+        entry_unref(s->now.config);
+        s->now.config = entry_ref(e);
+        s->now.config_index = entry_pos(e).index;
+        break;
+    }
+    s->now.applied = entry_pos(e);
+    check_applied(s, e);
+}
+
+int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
+{
+    struct machine *m = s->machine;
+
+    if (m->disk_full && sim_chance(m->world, 500))
+        return ERR_NO_SPACE;
+    if (m->disk_fails_in != 0 && --m->disk_fails_in == 0)
+        return ERR_IO;
+    check_apply(s, entries, count);
+    remember(s);
+    for (unsigned i = 0; i < count; i++)
+        apply_one(s, entries[i], &results[i]);
+    trace(m->world, TRACE_APPLY, m, entry_pos(entries[0]).index, entry_pos(entries[count - 1]).index, s->now.hash, 0);
+    return 0;
+}
+
+int kv_view_open(struct kv_store *s, struct kv_view **out)
+{
+    *out = xmalloc(sizeof **out);
+    memcpy((*out)->slots, s->now.slots, sizeof(*out)->slots);
+    (*out)->applied = s->now.applied.index;
+    return 0;
+}
+
+void kv_view_close(struct kv_view *v)
+{
+    free(v);
+}
+
+raft_index kv_view_applied(const struct kv_view *v)
+{
+    return v->applied;
+}
+
+int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index)
+{
+    unsigned number = key_number(key);
+
+    if (number >= SIM_KEYS_MAX || v->slots[number].index == 0)
+        return ERR_NOT_FOUND;
+    codec_put_u64(v->value, v->slots[number].value);
+    *value = view_of(v->value, sizeof v->value);
+    *index = v->slots[number].index;
+    return 0;
+}

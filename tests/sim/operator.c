@@ -1,0 +1,117 @@
+/* operator.c -- the person who adds, removes, promotes and demotes members while all the rest goes wrong. */
+#include <string.h>
+
+#include "base/check.h"
+#include "sim.h"
+
+bool operator_propose(struct machine *m, const struct members *next, unsigned joiner)
+{
+    struct world *w = m->world;
+    struct raft_config config;
+    struct raft_status status;
+    struct entry *e = NULL;
+    raft_index index = 0;
+
+    members_config(next, &config);
+    if (raft_may_change(m->shared.raft, &config) != RAFT_CHANGE_OK)
+        return false;
+    e = members_entry(next);
+    raft_status(m->shared.raft, &status);
+    index = shared_propose(&m->shared, machine_ms(m), e, next);
+    if (index == 0) {
+        entry_unref(e);
+        return false;
+    }
+    trace(w, TRACE_MEMBERS, m, next->count, index, 0, 0);
+    memset(&w->operator_request, 0, sizeof w->operator_request);
+    request_begin_write(&m->shared, &w->operator_request, index, status.term);
+    w->operator_.waits = true;
+    w->operator_.machine = m->slot;
+    w->operator_.life = m->life;
+    w->operator_.joiner = joiner;
+    machine_touched(m);
+    return true;
+}
+
+static unsigned plan_add(struct world *w, struct members *next)
+{
+    struct machine *m = next->count < 9 ? machine_add(w) : NULL;
+
+    if (m == NULL)
+        return 0;
+    machine_describe(m, &next->list[next->count]);
+    next->list[next->count].stays_learner = sim_chance(w, 250);
+    next->count++;
+    return m->slot + 1;
+}
+
+static void plan_remove(struct members *next, unsigned victim)
+{
+    memmove(&next->list[victim], &next->list[victim + 1], (next->count - victim - 1) * sizeof next->list[0]);
+    next->count--;
+}
+
+/* A joiner whose leader died before it said yes asks again, and finds itself a member. */
+static void start_forgotten(struct world *w, const struct machine *leader)
+{
+    for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
+        struct machine *m = machine_by_id(w, leader->shared.directory.latest.list[i].id);
+
+        if (m->known || leader->seen.config_committed_index != leader->seen.config_index)
+            continue;
+        m->known = true;
+        m->joined = leader->seen.config_index;
+        machine_start(m);
+    }
+}
+
+void operator_step(struct world *w)
+{
+    static struct members next;
+    struct machine *m = machine_leader(w);
+    unsigned victim = 0;
+    unsigned joiner = 0;
+
+    if (m == NULL || m->paused || w->operator_.waits)
+        return;
+    start_forgotten(w, m);
+    next = m->shared.directory.latest;
+    victim = (unsigned)sim_below(w, next.count);
+    switch (sim_below(w, 4)) {
+    case 0:
+        joiner = plan_add(w, &next);
+        break;
+    case 1:
+        plan_remove(&next, victim);
+        break;
+    case 2:
+        next.list[victim].role = RAFT_VOTER;
+        break;
+    default:
+        next.list[victim].role = RAFT_LEARNER;
+        next.list[victim].stays_learner = sim_chance(w, 500);
+        break;
+    }
+    operator_propose(m, &next, joiner);
+}
+
+void operator_look(struct world *w, struct machine *m)
+{
+    struct machine *joiner = NULL;
+
+    if (!w->operator_.waits)
+        return;
+    if (w->machines[w->operator_.machine].life != w->operator_.life) {
+        w->operator_.waits = false; /* nobody knows what became of it */
+        return;
+    }
+    if (m->slot != w->operator_.machine || w->operator_request.state == REQUEST_WAITING)
+        return;
+    w->operator_.waits = false;
+    if (w->operator_request.state != REQUEST_DONE || w->operator_.joiner == 0)
+        return;
+    joiner = &w->machines[w->operator_.joiner - 1];
+    joiner->known = true;
+    joiner->joined = w->operator_request.index;
+    machine_start(joiner);
+}
