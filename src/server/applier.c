@@ -1,5 +1,8 @@
-/* applier.c -- the role that applies committed entries to the map, a batch per transaction, and finishes the requests that
- * wait for them.
+/* applier.c -- the role that applies committed entries to the map and finishes the requests that wait for them.
+ *
+ * A request is answered when the map knows its result, before the map's own commit: the log holds the entry on a majority
+ * of disks, and repeats what a crash takes back. So one transaction of the map takes many batches. It is committed, and
+ * then seen by views, when a confirmed read waits for it, and otherwise after COMMIT_MS or COMMIT_ENTRIES.
  *
  * Entries that left memory are read from the log in `work`, so a member that was away catches up at disk speed. */
 #include <stdlib.h>
@@ -12,10 +15,16 @@
 #define APPLY_ENTRIES_MAX 1024u
 #define APPLY_BYTES_MAX   (4u << 20)
 #define NO_SPACE_RETRY_MS 1000
+#define COMMIT_MS         5
+#define COMMIT_ENTRIES    8192u
+
+enum applier_step { APPLIER_APPLY, APPLIER_COMMIT };
 
 struct applier_job {
     struct log_store *log;
     struct kv_store *kv;
+    enum applier_step step;
+    bool again;             /* these were applied and answered before, but an error took the transaction back */
     raft_index first, last; /* asked for; what is done ends at first + count - 1 */
     unsigned count;
     struct entry *entries[APPLY_ENTRIES_MAX];
@@ -47,27 +56,66 @@ static void applier_job_free(void *job)
     free(job);
 }
 
+/* When the open transaction shall be committed. */
+static raft_time commit_due(const struct shared *s)
+{
+    if (s->staged == s->visible)
+        return RAFT_NEVER;
+    if (s->stopping || s->failure != 0 || s->staged - s->visible >= COMMIT_ENTRIES)
+        return 0;
+    if (s->requests.read_needs > s->visible && s->requests.read_needs <= s->staged)
+        return 0;
+    return s->staged_at + COMMIT_MS;
+}
+
+static raft_time apply_due(const struct shared *s)
+{
+    struct raft_status status;
+    raft_time due = 0;
+
+    if (s->failure != 0)
+        return RAFT_NEVER;
+    raft_status(s->raft, &status);
+    if (s->staged == status.applied)
+        due = raft_apply_due(s->raft);
+    return due > s->retry_apply_at ? due : s->retry_apply_at;
+}
+
 static raft_time applier_due(const struct shared *s, unsigned which)
 {
-    raft_time due = raft_apply_due(s->raft);
+    raft_time commit = commit_due(s), apply = apply_due(s);
 
     (void)which;
-    if (s->failure != 0 || s->stopping) /* what is committed is in the log: a stop waits for no backlog */
-        return RAFT_NEVER;
-    return due > s->retry_apply_at ? due : s->retry_apply_at;
+    return commit < apply ? commit : apply;
 }
 
 static void applier_take(struct shared *s, raft_time now, unsigned which, void *job)
 {
     struct applier_job *j = job;
+    struct raft_status status;
     uint64_t bytes = 0;
     unsigned wanted = 0;
 
-    (void)now;
     (void)which;
-    raft_next_apply(s->raft, &j->first, &j->last);
+    if (commit_due(s) <= now) {
+        j->step = APPLIER_COMMIT;
+        return;
+    }
+    j->step = APPLIER_APPLY;
+    raft_status(s->raft, &status);
+    j->again = s->staged < status.applied;
+    if (j->again) {
+        j->first = s->staged + 1;
+        j->last = status.applied;
+    } else {
+        raft_next_apply(s->raft, &j->first, &j->last);
+    }
+    CHECK(j->first == s->staged + 1);
     CHECK(j->first <= j->last);
     wanted = j->last - j->first < APPLY_ENTRIES_MAX ? (unsigned)(j->last - j->first + 1) : APPLY_ENTRIES_MAX;
+    if (s->retry_apply_at != 0)
+        wanted = 1; /* where a batch finds no room, one delete may, and makes some */
+    j->last = j->first + wanted - 1;
     j->count = tail_borrow(&s->tail, j->first, wanted, APPLY_BYTES_MAX, j->entries, &bytes);
 }
 
@@ -76,14 +124,18 @@ static void applier_work(void *job)
     struct applier_job *j = job;
 
     j->err = 0;
-    if (j->count == 0) {
-        j->failed = "a committed entry cannot be read from the log";
-        j->err = log_store_read(j->log, j->first, j->last, APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, j->entries, &j->count);
-    }
-    if (j->err != 0)
-        return;
     j->failed = "the map cannot be written";
-    j->err = kv_store_apply(j->kv, j->entries, j->count, j->results);
+    if (j->step == APPLIER_COMMIT) {
+        j->err = kv_store_commit(j->kv);
+        return;
+    }
+    if (j->count == 0) {
+        j->err = log_store_read(j->log, j->first, j->last, APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, j->entries, &j->count);
+        if (j->err != 0)
+            j->failed = "a committed entry cannot be read from the log";
+    }
+    if (j->err == 0)
+        j->err = kv_store_apply(j->kv, j->entries, j->count, j->results);
 }
 
 static void applier_finish_requests(struct shared *s, struct applier_job *j)
@@ -112,30 +164,48 @@ static void applier_look_for_removal(struct shared *s, const struct applier_job 
     }
 }
 
+static void applier_applied(struct shared *s, raft_time now, struct applier_job *j)
+{
+    if (s->staged == s->visible)
+        s->staged_at = now;
+    s->staged = j->first + j->count - 1;
+    if (j->again)
+        return;
+    s->counters.batches_applied++;
+    raft_applied(s->raft, now, s->staged);
+    applier_finish_requests(s, j);
+    applier_look_for_removal(s, j);
+}
+
+/* Whatever was not committed is to be applied again. */
+static void applier_failed(struct shared *s, raft_time now, const struct applier_job *j)
+{
+    s->staged = s->visible;
+    if (j->step == APPLIER_APPLY && !j->again)
+        raft_applied(s->raft, now, j->first - 1);
+    if (j->err != ERR_NO_SPACE) {
+        shared_fail(s, j->err, j->failed);
+        return;
+    }
+    if (s->retry_apply_at == 0)
+        log_error("no space for the map: clients get 507 until there is room; member=%s", s->name);
+    s->no_space = true;
+    s->retry_apply_at = now + NO_SPACE_RETRY_MS;
+}
+
 static void applier_done(struct shared *s, raft_time now, unsigned which, void *job)
 {
     struct applier_job *j = job;
 
     (void)which;
-    switch (j->err) {
-    case 0:
-        s->counters.batches_applied++;
+    if (j->err != 0) {
+        applier_failed(s, now, j);
+    } else if (j->step == APPLIER_COMMIT) {
+        s->visible = s->staged;
         s->retry_apply_at = 0;
         s->no_space = s->retry_write_at != 0;
-        raft_applied(s->raft, now, j->first + j->count - 1);
-        applier_finish_requests(s, j);
-        applier_look_for_removal(s, j);
-        break;
-    case ERR_NO_SPACE:
-        if (s->retry_apply_at == 0)
-            log_error("no space for the map: clients get 507 until there is room; member=%s", s->name);
-        s->no_space = true;
-        s->retry_apply_at = now + NO_SPACE_RETRY_MS;
-        raft_applied(s->raft, now, j->first - 1);
-        break;
-    default:
-        shared_fail(s, j->err, j->failed);
-        break;
+    } else {
+        applier_applied(s, now, j);
     }
     applier_drop_entries(j);
 }

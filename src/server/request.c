@@ -152,12 +152,10 @@ static void confirm_reads(struct shared *s)
 void requests_settle_reads(struct shared *s)
 {
     struct requests *q = &s->requests;
-    struct raft_status status;
 
-    if (q->reads == NULL)
-        return;
-    confirm_reads(s);
-    raft_status(s->raft, &status);
-    while (q->reads != q->unsafe && q->reads->index <= status.applied)
+    if (q->reads != NULL)
+        confirm_reads(s);
+    while (q->reads != q->unsafe && q->reads->index <= s->visible)
         finish(s, q->reads, REQUEST_DONE);
+    q->read_needs = q->reads != q->unsafe ? q->reads->index : 0;
 }

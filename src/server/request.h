@@ -23,7 +23,7 @@ enum request_state {
 
 struct request {
     enum request_state state;
-    raft_index index; /* write: of its entry; read: serve once this is applied */
+    raft_index index; /* write: of its entry; read: serve once the map shows this */
     raft_term term;   /* write: of its entry */
     uint64_t ticket;  /* read */
     struct command_result result;
@@ -38,6 +38,7 @@ struct requests {
     struct request *writes[REQUEST_BUCKETS]; /* by index */
     struct request *reads, *reads_end;       /* in the order of their tickets */
     struct request *unsafe; /* the first read that no quorum has confirmed yet; those before it know their index */
+    raft_index read_needs;  /* confirmed reads wait for the map to show this index; 0: none does */
     struct request *finished, *finished_end; /* their threads are to be woken by whoever releases the lock (role.c) */
     unsigned waiting;
 };
@@ -53,7 +54,7 @@ void request_abandon(struct shared *s, struct request *r);
 void requests_applied(struct shared *s, raft_index index, raft_term term, const struct command_result *result);
 /* Finishes all with REQUEST_UNKNOWN. */
 void requests_give_up(struct shared *s);
-/* Finishes reads that are confirmed and applied, or lost: called before each unlock. */
+/* Finishes reads that are confirmed and whose index the map shows, or that are lost: called before each unlock. */
 void requests_settle_reads(struct shared *s);
 
 #endif

@@ -225,6 +225,8 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
     if (err != 0)
         goto out;
     tail_init(&s->tail, last);
+    s->staged = position->applied.index;
+    s->visible = position->applied.index;
     shared_assign_peers(s);
     raft_start(s->raft, now, last, position->applied.index);
 out:

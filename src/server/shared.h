@@ -66,6 +66,9 @@ struct shared {
     struct why failure_why;
     bool no_space;                            /* the last write or apply found the disk or the map full */
     raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
+    raft_index staged,
+        visible;         /* the map has applied, and has committed so that views show it, up to here; the applier */
+    raft_time staged_at; /* when the oldest entry between the two was applied */
     raft_time chores_at; /* the timer's chores wait until then: the last one could not be proposed; 0: now */
     struct tail tail;
     struct requests requests;

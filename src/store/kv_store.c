@@ -42,9 +42,16 @@ struct kv_store {
     struct env *env;
     uint64_t max_size, reserve;
     struct raft_pos applied; /* the applier's; changed only after a commit */
-    atomic_ullong used;      /* bytes, as of the last commit */
-    atomic_ullong disk_free; /* bytes, as of the last commit, or of the last time that they did not suffice */
-    struct kv_view *views;   /* one for each of the environment's readers */
+    struct {
+        MDB_txn *txn; /* NULL: nothing is applied that is not committed */
+        MDB_cursor *map;
+        struct raft_pos at;   /* of the last entry applied in it */
+        struct entry *config; /* the last configuration in it, or NULL */
+        bool grows;           /* it holds a set that changes something */
+    } open;                   /* the applier's */
+    atomic_ullong used;       /* bytes, as of the last commit */
+    atomic_ullong disk_free;  /* bytes, as of the last commit, or of the last time that they did not suffice */
+    struct kv_view *views;    /* one for each of the environment's readers */
 };
 
 /* ---- opening ---- */
@@ -125,6 +132,7 @@ void kv_store_close(struct kv_store *s)
 {
     if (s == NULL)
         return;
+    CHECK(s->open.txn == NULL); /* a write transaction ends where it began, in the applier's thread */
     env_close(s->env);
     free(s->views);
     free(s);
@@ -168,32 +176,24 @@ int kv_store_position(struct kv_store *s, struct kv_position *out)
 
 /* ---- applying ---- */
 
-struct batch {
-    struct kv_store *store;
-    MDB_txn *txn;
-    MDB_cursor *map;
-    struct entry *config; /* the last configuration in the batch, or NULL */
-    bool grows;           /* it holds a set that changes something */
-};
-
-static int set(struct batch *b, const struct command *c, raft_index index)
+static int set(struct kv_store *s, const struct command *c, raft_index index)
 {
     MDB_val key = env_val(c->key);
     MDB_val data = {.mv_size = INDEX_SIZE + c->value.size, .mv_data = NULL};
-    int rc = mdb_cursor_put(b->map, &key, &data, MDB_RESERVE);
+    int rc = mdb_cursor_put(s->open.map, &key, &data, MDB_RESERVE);
 
     if (rc != 0)
-        return env_error(b->store->env, rc);
+        return env_error(s->env, rc);
     codec_put_u64(data.mv_data, index);
     if (c->value.size > 0)
         memcpy((uint8_t *)data.mv_data + INDEX_SIZE, c->value.data, c->value.size);
-    b->grows = true;
+    s->open.grows = true;
     return 0;
 }
 
 /* A command that does not decode has passed every checksum: going on without it would make us differ from members that
  * understand it. */
-static int apply_command(struct batch *b, struct entry *e, raft_index index, struct command_result *result)
+static int apply_command(struct kv_store *s, struct entry *e, raft_index index, struct command_result *result)
 {
     struct command c;
     raft_index current = 0;
@@ -203,48 +203,49 @@ static int apply_command(struct batch *b, struct entry *e, raft_index index, str
     if (command_decode(entry_payload(e), &c) != 0)
         return ERR_CORRUPT;
     key = env_val(c.key);
-    rc = mdb_cursor_get(b->map, &key, &old, MDB_SET);
+    rc = mdb_cursor_get(s->open.map, &key, &old, MDB_SET);
     if (rc == 0 && old.mv_size < INDEX_SIZE)
         return ERR_CORRUPT;
     if (rc == 0)
         current = codec_get_u64(old.mv_data);
     else if (rc != MDB_NOTFOUND)
-        return env_error(b->store->env, rc);
+        return env_error(s->env, rc);
     if (!command_decide(&c, index, current, result))
         return 0;
     switch (c.op) {
     case COMMAND_SET:
-        return set(b, &c, index);
+        return set(s, &c, index);
     case COMMAND_DELETE:
-        return env_error(b->store->env, mdb_cursor_del(b->map, 0)); /* it stands on the key */
+        return env_error(s->env, mdb_cursor_del(s->open.map, 0)); /* it stands on the key */
     }
     return ERR_CORRUPT;
 }
 
-static int apply_entry(struct batch *b, struct entry *e, raft_index index, struct command_result *result)
+static int apply_entry(struct kv_store *s, struct entry *e, raft_index index, struct command_result *result)
 {
     switch (entry_type(e)) {
     case RAFT_NOOP:
         return 0;
     case RAFT_COMMAND:
-        return apply_command(b, e, index, result);
+        return apply_command(s, e, index, result);
     case RAFT_CONFIG:
-        b->config = e;
+        entry_unref(s->open.config);
+        s->open.config = entry_ref(e);
         return 0;
     }
     return ERR_CORRUPT;
 }
 
-static int put_position(struct batch *b, struct raft_pos applied)
+static int put_position(struct kv_store *s, struct raft_pos applied)
 {
     uint8_t value[16];
 
     codec_put_u64(value, applied.index);
     codec_put_u64(value + 8, applied.term);
-    return env_meta_put(b->store->env, b->txn, "position", view_of(value, sizeof value));
+    return env_meta_put(s->env, s->open.txn, "position", view_of(value, sizeof value));
 }
 
-static int put_members(struct batch *b, struct entry *config)
+static int put_members(struct kv_store *s, struct entry *config)
 {
     struct view payload = entry_payload(config);
     struct members members;
@@ -258,7 +259,7 @@ static int put_members(struct batch *b, struct entry *config)
     codec_put_u64(index, entry_pos(config).index);
     bytes_append(&value, index, sizeof index);
     bytes_append(&value, payload.data, payload.size);
-    err = env_meta_put(b->store->env, b->txn, "members", bytes_view(&value));
+    err = env_meta_put(s->env, s->open.txn, "members", bytes_view(&value));
     bytes_clear(&value);
     return err;
 }
@@ -268,51 +269,84 @@ static bool leaves_room_for_deletes(const struct kv_store *s, uint64_t used)
     return used + s->reserve / 4 <= s->max_size;
 }
 
-static int apply_all(struct batch *b, struct entry *const *entries, unsigned count, struct command_result *results)
+static uint64_t used_by_open(const struct kv_store *s)
 {
-    struct kv_store *s = b->store;
-    struct raft_pos at = s->applied;
-    int err = 0;
+    return env_used_pages(s->env, s->open.txn) * env_page_size(s->env);
+}
 
-    for (unsigned i = 0; err == 0 && i < count; i++) {
-        struct raft_pos pos = entry_pos(entries[i]);
+static int open_begin(struct kv_store *s)
+{
+    int err = env_write_begin(s->env, &s->open.txn);
 
-        CHECK(pos.index == at.index + 1); /* each entry takes effect exactly once, in order */
-        CHECK(pos.term >= at.term);
-        at = pos;
-        err = apply_entry(b, entries[i], pos.index, &results[i]);
+    if (err != 0)
+        return err;
+    err = env_error(s->env, mdb_cursor_open(s->open.txn, env_table(s->env, MAP), &s->open.map));
+    if (err != 0) {
+        env_write_abort(s->env, s->open.txn, err);
+        s->open.txn = NULL;
+        return err;
     }
-    if (err == 0)
-        err = put_position(b, at);
-    if (err == 0 && b->config != NULL)
-        err = put_members(b, b->config);
+    s->open.at = s->applied;
+    return 0;
+}
+
+/* Forgets the open transaction, which has ended. */
+static void open_end(struct kv_store *s)
+{
+    entry_unref(s->open.config);
+    memset(&s->open, 0, sizeof s->open);
+}
+
+static int open_abort(struct kv_store *s, int err)
+{
+    mdb_cursor_close(s->open.map);
+    err = env_write_abort(s->env, s->open.txn, err);
+    open_end(s);
     return err;
 }
 
 int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
 {
-    struct batch b = {.store = s};
-    uint64_t used;
-    int err;
+    int err = 0;
 
     CHECK(count > 0);
-    err = env_write_begin(s->env, &b.txn);
+    if (s->open.txn == NULL)
+        err = open_begin(s);
     if (err != 0)
         return err;
-    err = env_error(s->env, mdb_cursor_open(b.txn, env_table(s->env, MAP), &b.map));
-    if (err != 0)
-        return env_write_abort(s->env, b.txn, err);
-    err = apply_all(&b, entries, count, results);
-    mdb_cursor_close(b.map);
-    used = env_used_pages(s->env, b.txn) * env_page_size(s->env);
-    if (err == 0 && b.grows && !leaves_room_for_deletes(s, used))
+    for (unsigned i = 0; err == 0 && i < count; i++) {
+        struct raft_pos pos = entry_pos(entries[i]);
+
+        CHECK(pos.index == s->open.at.index + 1); /* each entry takes effect exactly once, in order */
+        CHECK(pos.term >= s->open.at.term);
+        s->open.at = pos;
+        err = apply_entry(s, entries[i], pos.index, &results[i]);
+    }
+    if (err == 0 && s->open.grows && !leaves_room_for_deletes(s, used_by_open(s)))
         err = ERR_NO_SPACE;
+    return err == 0 ? 0 : open_abort(s, err);
+}
+
+int kv_store_commit(struct kv_store *s)
+{
+    struct raft_pos at = s->open.at;
+    uint64_t used = 0;
+    int err = 0;
+
+    if (s->open.txn == NULL)
+        return 0;
+    err = put_position(s, at);
+    if (err == 0 && s->open.config != NULL)
+        err = put_members(s, s->open.config);
     if (err != 0)
-        return env_write_abort(s->env, b.txn, err);
-    err = env_write_commit(s->env, b.txn);
+        return open_abort(s, err);
+    used = used_by_open(s);
+    mdb_cursor_close(s->open.map);
+    err = env_write_commit(s->env, s->open.txn);
+    open_end(s);
     if (err != 0)
         return err;
-    s->applied = entry_pos(entries[count - 1]);
+    s->applied = at;
     atomic_store(&s->used, used);
     atomic_store(&s->disk_free, env_disk_free(s->env));
     return 0;

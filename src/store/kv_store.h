@@ -22,7 +22,7 @@ struct kv_store;
 /* As log_store_open. max_size is -max-db-size: when the map is full, writes end in ERR_NO_SPACE. `readers`: how many views
  * may be open at once. */
 int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why);
-void kv_store_close(struct kv_store *s); /* NULL is fine; no view may be open */
+void kv_store_close(struct kv_store *s); /* NULL is fine; no view may be open, and nothing uncommitted */
 
 struct kv_position {
     struct raft_pos applied;
@@ -31,10 +31,16 @@ struct kv_position {
 };
 int kv_store_position(struct kv_store *s, struct kv_position *out);
 
-/* Applies entries (consecutive, the first one right after the applied position) in one transaction. results[i] is
- * meaningful for commands only. ERR_NO_SPACE: nothing was applied, try again when there is room. ERR_IO, ERR_CORRUPT: the store
- * cannot go on. A delete is applied even where a set would be ERR_NO_SPACE for reaching max_size: some pages are held back. */
+/* Applies entries (consecutive, the first one right after the last one applied) in the open transaction, beginning one if
+ * there is none. results[i] is meaningful for commands only, and certain from now on, for the log repeats what a crash takes
+ * back; but no view shows it before kv_store_commit. Any error takes back all that is not committed, this call's entries
+ * and earlier ones, which are then to be applied again: ERR_NO_SPACE: try again when there is room. ERR_IO, ERR_CORRUPT: the
+ * store cannot go on. A delete is applied even where a set would be ERR_NO_SPACE for reaching max_size: some pages are held
+ * back. */
 int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results);
+/* Commits what was applied, with its position and configuration; from then on views show it. 0 if there is nothing to commit.
+ * Errors as kv_store_apply. By the thread that applied. */
+int kv_store_commit(struct kv_store *s);
 
 int kv_store_sync(struct kv_store *s, raft_index *settled); /* flushes; *settled is what is safe on disk now */
 

@@ -95,6 +95,13 @@ struct entry *config_at(raft_index index, raft_term term, unsigned members)
     return e;
 }
 
+int apply_and_commit(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
+{
+    int err = kv_store_apply(s, entries, count, results);
+
+    return err == 0 ? kv_store_commit(s) : err;
+}
+
 void unref_all(struct entry **entries, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)

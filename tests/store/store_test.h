@@ -24,6 +24,8 @@ struct entry *set_at(raft_index index, raft_term term, const char *key, const vo
 struct entry *command_at(raft_index index, raft_term term, const struct command *c);
 struct entry *config_at(raft_index index, raft_term term, unsigned members); /* n1 .. nN, voters, ids 1 .. N */
 void unref_all(struct entry **entries, unsigned count);
+/* kv_store_apply, and if it succeeds kv_store_commit. */
+int apply_and_commit(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results);
 
 /* Chance that can be repeated: one sequence per seed. */
 void random_seed(uint32_t seed);

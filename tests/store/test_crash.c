@@ -145,7 +145,7 @@ static void apply_map(int pipe)
     for (;;) {
         unsigned count = kv_history_next(applied, entries);
 
-        if (kv_store_apply(s, entries, count, results) != 0)
+        if (apply_and_commit(s, entries, count, results) != 0)
             return;
         unref_all(entries, count);
         applied += count;

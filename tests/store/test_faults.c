@@ -218,7 +218,7 @@ static int apply(struct kv_store *s, raft_index *applied)
     struct entry *entries[HISTORY_BATCH_MAX];
     struct command_result results[HISTORY_BATCH_MAX];
     unsigned count = kv_history_next(*applied, entries);
-    int err = kv_store_apply(s, entries, count, results);
+    int err = apply_and_commit(s, entries, count, results);
 
     unref_all(entries, count);
     if (err == 0)

@@ -107,7 +107,7 @@ START_TEST(the_map_waits_for_room)
     while (err == 0) {
         snprintf(key, sizeof key, "%u", (unsigned)applied);
         e = set_at(applied + 1, 1, key, value, sizeof value);
-        err = kv_store_apply(s, &e, 1, &result);
+        err = apply_and_commit(s, &e, 1, &result);
         entry_unref(e);
         applied += err == 0;
         ck_assert_uint_lt(applied, 2000);
@@ -120,7 +120,7 @@ START_TEST(the_map_waits_for_room)
 
     empty_disk();
     e = set_at(applied + 1, 1, key, value, sizeof value);
-    ck_assert_int_eq(kv_store_apply(s, &e, 1, &result), 0);
+    ck_assert_int_eq(apply_and_commit(s, &e, 1, &result), 0);
     entry_unref(e);
     ck_assert_int_eq(result.outcome, COMMAND_CREATED);
     kv_store_close(s);

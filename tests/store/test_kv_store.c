@@ -46,7 +46,7 @@ static struct command_result apply(struct entry *e)
 {
     struct command_result result = {0};
 
-    ck_assert_int_eq(kv_store_apply(s, &e, 1, &result), 0);
+    ck_assert_int_eq(apply_and_commit(s, &e, 1, &result), 0);
     applied = entry_pos(e).index;
     entry_unref(e);
     return result;
@@ -196,7 +196,7 @@ START_TEST(a_batch_is_one_transaction)
     e[3] = set_at(4, 2, "a", "2", 1);
     e[4] = command_at(5, 2, &gone);
     e[5] = set_at(6, 2, "b", "3", 1);
-    ck_assert_int_eq(kv_store_apply(s, e, 6, results), 0);
+    ck_assert_int_eq(apply_and_commit(s, e, 6, results), 0);
     unref_all(e, 6);
     ck_assert_int_eq(results[1].outcome, COMMAND_CREATED);
     ck_assert_int_eq(results[3].outcome, COMMAND_REPLACED);
@@ -403,7 +403,7 @@ START_TEST(a_full_map_still_takes_deletes)
         had_room = room;
         snprintf(key, sizeof key, "key %u", i);
         e = set_at(applied + 1, 1, key, value, sizeof value);
-        err = kv_store_apply(s, &e, 1, &result);
+        err = apply_and_commit(s, &e, 1, &result);
         entry_unref(e);
         applied += err == 0;
         ck_assert_uint_lt(i, 1000);
@@ -437,7 +437,7 @@ START_TEST(a_larger_limit_lets_it_go_on)
     ck_assert_int_eq(kv_store_open(temp_path("small"), 1 << 20, READERS, &s, NULL), 0);
     apply(set_at(1, 1, "a", value, sizeof value));
     e = set_at(2, 1, "b", value, sizeof value);
-    ck_assert_int_eq(kv_store_apply(s, &e, 1, &result), ERR_NO_SPACE);
+    ck_assert_int_eq(apply_and_commit(s, &e, 1, &result), ERR_NO_SPACE);
     kv_store_close(s);
     ck_assert_int_eq(kv_store_open(temp_path("small"), 4 << 20, READERS, &s, NULL), 0);
     apply(e);
@@ -461,8 +461,8 @@ START_TEST(a_command_that_does_not_decode_stops_the_store)
     memset(entry_room(e), 0xee, 3);
     entry_seal(e);
     entry_stamp(e, (struct raft_pos){.index = 1, .term = 1});
-    ck_assert_int_eq(kv_store_apply(s, &e, 1, &result), ERR_CORRUPT);
-    ck_assert_int_eq(kv_store_apply(s, &next, 1, &result), ERR_IO);
+    ck_assert_int_eq(apply_and_commit(s, &e, 1, &result), ERR_CORRUPT);
+    ck_assert_int_eq(apply_and_commit(s, &next, 1, &result), ERR_IO);
     ck_assert_uint_eq(position().applied.index, 0);
     entry_unref(e);
     entry_unref(next);
@@ -478,10 +478,10 @@ static void apply_out_of_order(raft_index index)
 
     if (freopen("/dev/null", "w", stderr) == NULL || kv_store_open(temp_path("other"), MAP_SIZE, 1, &other, NULL) != 0)
         _exit(1);
-    kv_store_apply(other, &e, 1, &result);
+    apply_and_commit(other, &e, 1, &result);
     entry_unref(e);
     e = noop_at(1, 1);
-    kv_store_apply(other, &e, 1, &result);
+    apply_and_commit(other, &e, 1, &result);
     _exit(0);
 }
 
@@ -534,7 +534,7 @@ START_TEST(readers_beside_the_writer)
         struct entry *e[2] = {set_at(i, 1, "a", &i, sizeof i), set_at(i + 1, 1, "b", &i, sizeof i)};
         struct command_result results[2];
 
-        ck_assert_int_eq(kv_store_apply(s, e, 2, results), 0);
+        ck_assert_int_eq(apply_and_commit(s, e, 2, results), 0);
         unref_all(e, 2);
     }
     for (unsigned i = 0; i < READERS - 1; i++) {

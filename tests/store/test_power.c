@@ -344,7 +344,7 @@ static void apply_steps(struct kv_store *s, unsigned steps)
         unsigned count = kv_history_next(map_acked, entries);
 
         map_next = map_acked + count;
-        ck_assert_int_eq(kv_store_apply(s, entries, count, results), 0);
+        ck_assert_int_eq(apply_and_commit(s, entries, count, results), 0);
         unref_all(entries, count);
         map_before = map_acked;
         map_acked = map_next;
