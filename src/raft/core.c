@@ -304,6 +304,7 @@ void log_truncate(struct raft *r, raft_index first, raft_id leader)
     assert(first > r->commit);
     assert(r->role != RAFT_LEADER);
     terms_truncate(&r->terms, first);
+    r->matched = least(r->matched, first - 1);
     r->durable = least(r->durable, first - 1);
     if (!MUTANT(LATE_WRITE_VOUCHES))
         r->writing = least(r->writing, first - 1);

@@ -19,19 +19,14 @@ static uint64_t has_granted(const struct peer *p)
 /* Do the voters of the configuration in force, we among them, agree? */
 static bool quorum_grants(const struct raft *r)
 {
-    uint64_t own = r->role == RAFT_PRECANDIDATE ||
-                   /* After a crash we would not remember a vote that is not on disk, and could give it to
-                    * another one in the same term [thesis 3.8]. */
-                   (r->saved.term == r->term && r->saved.vote == r->self);
-
     if (MUTANT(COUNT_VOTE_TWICE)) {
-        unsigned votes = own != 0;
+        unsigned votes = 1;
 
         for (unsigned i = 0; i < r->peer_count; i++)
             votes += config_has_voter(config_in_force(r), r->peers[i].id) ? r->peers[i].grants : 0;
         return votes > config_voters(config_in_force(r)) / 2;
     }
-    return quorum_of(r, own, has_granted) != 0;
+    return quorum_of(r, 1, has_granted) != 0;
 }
 
 static void ask_anew(struct raft *r)
@@ -79,7 +74,9 @@ void election_count(struct raft *r)
 {
     if (r->role == RAFT_PRECANDIDATE && quorum_grants(r))
         election_stand(r);
-    if (r->role == RAFT_CANDIDATE && quorum_grants(r))
+    /* Our own vote counts only once it is on disk: after a crash we would not remember it and could give a second one in
+     * the same term [thesis 3.8]. */
+    if (r->role == RAFT_CANDIDATE && hard_state_saved(r) && quorum_grants(r))
         leader_begin(r);
 }
 

@@ -145,6 +145,14 @@ static bool answer_at_once(const struct raft *r, const struct raft_message *m, c
     return !took || m->append.round > p->ack.round || r->now >= p->ack.at + r->heartbeat_ms;
 }
 
+/* No leader has another entry where one is committed, nor where its own log was found equal to ours. */
+static bool contradicts(const struct raft *r, raft_index first)
+{
+    if (MUTANT(TRUNCATE_MATCHING) || MUTANT(SKIP_PREVIOUS))
+        return first <= r->commit;
+    return first <= r->commit || first <= r->committed.index || first <= r->matched;
+}
+
 static void refuse(struct raft *r, const struct raft_message *m)
 {
     struct peer *p = peer_slot(r, m->from);
@@ -181,8 +189,8 @@ void follower_append(struct raft *r, const struct raft_message *m, struct raft_t
     known = entries_known(r, m);
     first = m->append.prev.index + 1 + known;
     if (known < m->append.count && first <= r->terms.last) {
-        if (first <= r->commit || first <= r->committed.index)
-            return; /* as above */
+        if (contradicts(r, first))
+            return;
         log_truncate(r, first, m->from);
     }
     took = take_entries(r, m, known);

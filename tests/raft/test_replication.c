@@ -307,6 +307,83 @@ START_TEST(transfer_chooses_the_best)
 }
 END_TEST
 
+/* Whatever arrives, in whatever order: every invariant holds, and nothing is asserted that a message can make untrue. */
+START_TEST(random_messages_break_nothing)
+{
+    static struct raft_head heads[8];
+    struct raft_config configs[] = {config_of(3, 0), config_of(3, 1), config_of(4, 0), config_of(2, 0)};
+
+    srand(7);
+    for (unsigned life = 0; life < 100; life++) {
+        struct raft *r = a_follower(.voters = 1 + life % 4, .term = 2, .log = "1122", .base = life % 3, .applied = 2);
+
+        for (unsigned i = 0; i < 500; i++) {
+            raft_term term = term_of(r) + (rand() % 10 == 0) - (rand() % 10 == 0);
+            struct raft_message m = {.type = 1 + (unsigned)rand() % 8, .from = 1 + (unsigned)rand() % 6, .term = term};
+            struct raft_pos pos = at((unsigned)rand() % 12, (unsigned)rand() % 8);
+
+            switch (m.type) {
+            case RAFT_VOTE:
+                m.vote.last = pos;
+                m.vote.pre = rand() % 2;
+                m.vote.transfer = rand() % 2;
+                break;
+            case RAFT_VOTED:
+                m.voted.pre = rand() % 2;
+                m.voted.granted = rand() % 2;
+                break;
+            case RAFT_APPEND:
+                if (rand() % 2)
+                    pos.term = raft_term_at(r, pos.index);
+                m.append.prev = pos;
+                m.append.commit = (unsigned)rand() % 12;
+                m.append.round = (unsigned)rand() % 5;
+                m.append.count = (unsigned)rand() % 8;
+                m.append.heads = heads;
+                for (unsigned e = 0; e < m.append.count; e++) {
+                    heads[e] = (struct raft_head){.term = pos.term += rand() % 3 == 0, .type = RAFT_COMMAND};
+                    if (rand() % 5 == 0)
+                        heads[e] =
+                            (struct raft_head){.term = pos.term, .type = RAFT_CONFIG, .config = &configs[rand() % 4]};
+                }
+                break;
+            case RAFT_APPENDED:
+                m.appended.ok = rand() % 2;
+                m.appended.index = pos.index;
+                m.appended.hint = pos.term;
+                m.appended.round = (uint64_t)rand();
+                break;
+            case RAFT_SNAPSHOT:
+                m.snapshot.pos = pos;
+                break;
+            case RAFT_READ:
+            case RAFT_READ_AT:
+                m.read.ticket = (uint64_t)rand();
+                m.read.index = pos.index;
+                break;
+            case RAFT_TAKE_OVER:
+                break;
+            }
+            receive(r, m);
+            if (rand() % 4 == 0)
+                settle(r);
+            if (rand() % 4 == 0)
+                apply_all(r);
+            if (rand() % 20 == 0)
+                raft_tick(r, now);
+            if (rand() % 10 == 0)
+                raft_settled(r, status(r).applied);
+            propose(r);
+            for (raft_id id = 1; id <= 6; id++)
+                said_last(r, id);
+            wait_ms((raft_time)rand() % 20);
+            raft_check(r);
+        }
+        raft_free(r);
+    }
+}
+END_TEST
+
 /* Events tell the story, the oldest first; if nobody asks, the oldest are lost. */
 START_TEST(events_tell_the_story)
 {
@@ -334,4 +411,4 @@ RUN("replication", answers_go_before_entries, newest_acknowledgement_says_all,
     committed_entries_are_never_cut_off, senseless_appends_are_dropped, misdirected_messages_are_dropped,
     acknowledgement_beyond_the_log_is_dropped, commit_index_is_told_soon, outdated_message_does_not_leave,
     sender_may_send_less, transfer_to_one_who_is_behind, take_over_stands_at_once, take_over_of_others_is_ignored,
-    transfer_ends, transfer_chooses_the_best, events_tell_the_story)
+    transfer_ends, transfer_chooses_the_best, random_messages_break_nothing, events_tell_the_story)
