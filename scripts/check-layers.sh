@@ -21,7 +21,7 @@ options: base/* wire/members.h options.h
 outside='
 pthread.h:  src/server/* src/main.c src/base/logger.c src/store/env.c src/http/watch.h
 civetweb.h: src/http/*
-jansson.h:  src/http/* src/server/join.c
+jansson.h:  src/http/* src/server/join.c src/server/peer_http.c
 lmdb.h:     src/store/*
 xxhash.h:   src/base/checksum.c
 netdb.h:    src/net/*

@@ -244,6 +244,7 @@ static void add_member(struct exchange *x)
     taken = take_id(x, object, "id", &change.id) && take_text(x, object, "name", change.name, sizeof change.name) &&
             take_address(x, object, "client", change.client) && take_address(x, object, "peer", change.peer) &&
             take_role(x, object, &change) && take_profile(x, object, &change);
+    change.waits = json_is_true(json_object_get(object, "waits"));
     json_decref(object);
     if (!taken)
         return;

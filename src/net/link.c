@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -412,6 +413,32 @@ static struct view request_target(const char *line, size_t size)
     return view_of(start, length);
 }
 
+static const char *reason_of(int status)
+{
+    return status == 200 ? "OK" : status == 307 ? "Temporary Redirect" : status < 500 ? "Refused" : "Unavailable";
+}
+
+/* One answer, then the end of the connection. */
+static int answer(struct link *l, int status, const char *location, struct view body, struct socket_wait w)
+{
+    struct bytes out;
+    struct iovec part;
+    int err;
+
+    bytes_init(&out, 65536);
+    bytes_printf(&out, "HTTP/1.1 %d %s\r\n", status, reason_of(status));
+    if (location != NULL)
+        bytes_printf(&out, "Location: %s\r\n", location);
+    bytes_printf(&out, "Content-Type: text/plain\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n", body.size);
+    bytes_append(&out, body.data, body.size);
+    part = (struct iovec){.iov_base = out.data, .iov_len = out.size};
+    err = out.overflow ? ERR_TOO_LONG : socket_write_until(l->fd, &part, 1, w);
+    bytes_clear(&out);
+    if (err == 0)
+        say_goodbye(l);
+    return err;
+}
+
 /* A client, or a -join, that named the peer port is sent to the client port. One line of its request is enough. */
 static int answer_http(struct link *l, const char *client_url, struct socket_wait w)
 {
@@ -419,7 +446,7 @@ static int answer_http(struct link *l, const char *client_url, struct socket_wai
     const char *line_end;
     size_t url_length = strlen(client_url);
     struct view target;
-    struct bytes out;
+    struct bytes location;
     int err = 0;
 
     while ((line_end = memchr(l->data + l->begin, '\n', l->end - l->begin)) == NULL && err == 0)
@@ -431,19 +458,71 @@ static int answer_http(struct link *l, const char *client_url, struct socket_wai
     const char *line = (const char *)l->data + l->begin;
 
     target = request_target(line, (size_t)(line_end - line));
-    bytes_init(&out, 2 * BUFFER_GREETING);
-    bytes_printf(&out,
-                 "HTTP/1.1 307 Temporary Redirect\r\nLocation: %.*s%.*s\r\nContent-Type: text/plain\r\n"
-                 "Content-Length: %zu\r\nConnection: close\r\n\r\n%s",
-                 (int)url_length, client_url, (int)target.size, (const char *)target.data, sizeof body - 1, body);
-
-    struct iovec part = {.iov_base = out.data, .iov_len = out.size};
-
-    err = socket_write_until(l->fd, &part, 1, w);
-    bytes_clear(&out);
-    if (err == 0)
-        say_goodbye(l);
+    bytes_init(&location, 2 * BUFFER_GREETING);
+    bytes_printf(&location, "%.*s%.*s", (int)url_length, client_url, (int)target.size, (const char *)target.data);
+    bytes_append_char(&location, '\0');
+    err = answer(l, 307, (const char *)location.data, view_of_text(body), w);
+    bytes_clear(&location);
     return err == 0 ? ERR_REFUSED : err;
+}
+
+/* Where the head of the request ends, its blank line included; 0: not yet. */
+static size_t head_size(struct view raw)
+{
+    const uint8_t *end = raw.size == 0 ? NULL : memmem(raw.data, raw.size, "\r\n\r\n", 4);
+
+    return end == NULL ? 0 : (size_t)(end - raw.data) + 4;
+}
+
+/* The length that the head tells of its body; ERR_MALFORMED: more than fits, or another framing. */
+static int body_size(const char *head, size_t size, size_t *out)
+{
+    static const char name[] = "\ncontent-length:", other[] = "\ntransfer-encoding:";
+
+    *out = 0;
+    for (size_t i = 0; i + sizeof other <= size; i++) {
+        if (strncasecmp(head + i, other, sizeof other - 1) == 0)
+            return ERR_MALFORMED;
+        if (strncasecmp(head + i, name, sizeof name - 1) == 0)
+            *out = (size_t)strtoul(head + i + sizeof name - 1, NULL, 10); /* ends at the CR LF that is there */
+    }
+    return *out < LINK_REQUEST_MAX ? 0 : ERR_MALFORMED;
+}
+
+int link_read_request(struct link *l, int timeout_ms, struct link_request *out)
+{
+    struct socket_wait w = wait_of(l, timeout_ms);
+    size_t head = 0, body = 0;
+    const char *line, *blank;
+    struct view raw;
+
+    for (;;) {
+        int err = 0;
+
+        raw = view_of(l->data + l->begin, l->end - l->begin);
+        if (head == 0 && (head = head_size(raw)) != 0)
+            err = body_size((const char *)raw.data, head, &body);
+        if (err == 0 && head != 0 && raw.size >= head + body)
+            break;
+        if (err == 0)
+            err = raw.size >= LINK_REQUEST_MAX || head + body > LINK_REQUEST_MAX ? ERR_MALFORMED
+                                                                                 : fill(l, LINK_REQUEST_MAX, w);
+        if (err != 0)
+            return ended(l, err);
+    }
+    line = (const char *)raw.data;
+    blank = memchr(line, ' ', head);
+    out->method = view_of(line, blank == NULL ? 0 : (size_t)(blank - line));
+    out->target = request_target(line, (size_t)((const char *)memchr(line, '\n', head) - line));
+    out->body = view_of(line + head, body);
+    return 0;
+}
+
+void link_answer(struct link *l, int status, const char *location, struct view body, int timeout_ms)
+{
+    if (is_usable(l))
+        (void)answer(l, status, location, body, wait_of(l, timeout_ms));
+    link_close(l);
 }
 
 static int read_hello(struct link *l, struct socket_wait w, struct hello *hello)
@@ -471,7 +550,7 @@ int link_accept(struct link *l, int fd, const char *client_url, int timeout_ms, 
     if (err != 0)
         return ended(l, err);
     if (begins_like_http(l->data))
-        return ended(l, answer_http(l, client_url, w));
+        return client_url == NULL ? LINK_SPEAKS_HTTP : ended(l, answer_http(l, client_url, w));
     return ended(l, frame_has_magic(l->data) ? read_hello(l, w, hello) : ERR_MALFORMED);
 }
 

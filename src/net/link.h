@@ -34,10 +34,23 @@ int link_send(struct link *l, enum frame_type type, struct iovec *parts, int cou
 bool link_is_dead(struct link *l, struct refusal *refusal);
 
 /* The receiver's side: takes over an accepted descriptor and reads the hello. Who speaks HTTP instead (a -join that named the
- * peer port) is answered 307 to `client_url`/..., and ERR_REFUSED is returned. */
+ * peer port) is answered 307 to `client_url`/..., and ERR_REFUSED is returned; with a client_url of NULL the link stays
+ * open and the answer is LINK_SPEAKS_HTTP, for link_read_request. */
+#define LINK_SPEAKS_HTTP 1
 int link_accept(struct link *l, int fd, const char *client_url, int timeout_ms, struct hello *hello);
 int link_welcome(struct link *l, const struct welcome *w, int timeout_ms);
 void link_refuse(struct link *l, const struct refusal *r, int timeout_ms); /* and closes */
+
+/* A request on the port for members; its views are the link's. */
+struct link_request {
+    struct view method, target, body;
+};
+/* The whole request, at most LINK_REQUEST_MAX bytes with its head. Errors close the link. */
+#define LINK_REQUEST_MAX 4096
+int link_read_request(struct link *l, int timeout_ms, struct link_request *out);
+/* The answer, and closes. `location`: a header of that name, NULL: none. */
+void link_answer(struct link *l, int status, const char *location, struct view body, int timeout_ms);
+
 /* The next frame; its payload is the link's and valid until the next call. timeout_ms < 0: as long as it takes for a
  * frame to begin; once it has begun, the rest must come within LINK_FRAME_TIMEOUT_MS, and what its size takes at
  * LINK_RATE_MIN. ERR_CORRUPT, ERR_MALFORMED, ERR_CLOSED, ERR_TIMEOUT close it. */

@@ -49,6 +49,8 @@ static int attempt(const struct join_request *j, struct address target, int time
     CHECK(request != NULL);
     if (j->learner)
         json_object_set_new(request, "role", json_string("learner"));
+    if (j->waits)
+        json_object_set_new(request, "waits", json_true());
     text = json_dumps(request, JSON_COMPACT);
     CHECK(text != NULL);
     bytes_init(&body, HTTP_CALL_BODY_MAX);
@@ -61,8 +63,12 @@ static int attempt(const struct join_request *j, struct address target, int time
     if ((status == 200 || status == 201) && out->cluster != 0 && out->index != 0)
         goto out;
     first_line(&body, line, sizeof line);
-    /* 4xx says that asking again will not help; but 429 and a proxy's 408 do not. */
-    err = why_set(why, status >= 400 && status < 500 && status != 429 && status != 408 ? ERR_REFUSED : ERR_UNREACHABLE,
+    /* 4xx says that asking again will not help; but 429 and a proxy's 408 do not, and who waits to be expected may be so
+     * later. */
+    err = why_set(why,
+                  status >= 400 && status < 500 && status != 429 && status != 408 && !(j->waits && status == 404)
+                      ? ERR_REFUSED
+                      : ERR_UNREACHABLE,
                   "%s:%u answers %d %s", target.host, (unsigned)target.port, status, line);
 out:
     json_decref(answer);
@@ -132,17 +138,39 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
                    (unsigned long long)j->timeout_ms, last.text);
 }
 
-int join_invite(const char *client, struct join_invitation *i, int timeout_ms, struct why *why)
+/* Who lives at `target`: for a name that we were given with it. */
+static int check_name(struct address target, const char *name, int timeout_ms, struct why *why)
+{
+    struct bytes body;
+    json_t *answer = NULL;
+    const char *found = NULL;
+    int status = 0, err = 0;
+
+    bytes_init(&body, HTTP_CALL_BODY_MAX);
+    err = http_call("GET", &target, "/cluster/identity", view_of(NULL, 0), timeout_ms, &status, &body, why);
+    answer = err == 0 ? json_of(&body) : NULL;
+    found = json_string_value(json_object_get(answer, "name"));
+    if (err == 0 && found != NULL && strcmp(found, name) != 0)
+        err = why_set(why, ERR_REFUSED, "the server at %s:%u is %.100s, not %s", target.host, (unsigned)target.port,
+                      found, name);
+    json_decref(answer);
+    bytes_clear(&body);
+    return err;
+}
+
+int join_invite(const char *address, struct join_invitation *i, int timeout_ms, struct why *why)
 {
     json_t *request = json_pack("{s:I, s:s}", "cluster", (json_int_t)i->cluster, "leader", i->leader);
     char *text = json_dumps(request, JSON_COMPACT), line[320];
     struct address target;
     struct bytes body;
     json_t *answer = NULL;
-    int status = 0, err = address_parse(client, &target);
+    int status = 0, err = address_parse(address, &target);
 
     CHECK(text != NULL);
     bytes_init(&body, HTTP_CALL_BODY_MAX);
+    if (err == 0 && i->name[0] != '\0')
+        err = check_name(target, i->name, timeout_ms, why);
     if (err == 0)
         err = http_call("POST", &target, "/cluster/invitation", view_of_text(text), timeout_ms, &status, &body, why);
     if (err != 0)
@@ -151,7 +179,7 @@ int join_invite(const char *client, struct join_invitation *i, int timeout_ms, s
     i->id = json_number(answer, "id");
     first_line(&body, line, sizeof line);
     if (status != 200 || i->id == 0)
-        err = why_set(why, ERR_REFUSED, "%s answers %d %s", client, status, line);
+        err = why_set(why, ERR_REFUSED, "%s answers %d %s", address, status, line);
 out:
     json_decref(answer);
     json_decref(request);

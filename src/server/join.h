@@ -15,6 +15,7 @@ struct join_request {
     const char *name, *client, *peer;
     enum profile profile;
     bool learner;
+    bool waits; /* until the cluster expects a member of our name; then no answer but a CONFLICT is for good */
     raft_time timeout_ms;
     bool (*stop)(void *context); /* asked between attempts: true gives up at once with ERR_STOPPED */
     void *stop_context;
@@ -29,11 +30,13 @@ struct joined {
 int join_run(const struct join_request *j, struct joined *out, struct why *why);
 
 struct join_invitation {
-    uint64_t cluster;         /* in: ours */
-    char leader[ADDRESS_MAX]; /* in: our client address */
-    raft_id id;               /* out: who was invited */
+    uint64_t cluster;           /* in: ours */
+    char leader[ADDRESS_MAX];   /* in: our address, for clients or for members */
+    char name[MEMBER_NAME_MAX]; /* in: who we believe lives there; "": whoever it is */
+    raft_id id;                 /* out: who was invited */
 };
-/* Asks the pristine server at `client` to join us. ERR_REFUSED: it holds data; *why has its own words. */
-int join_invite(const char *client, struct join_invitation *i, int timeout_ms, struct why *why);
+/* Asks the pristine server at `address`, its client or peer port, to join us. ERR_REFUSED: it holds data, or has another
+ * name; *why has its own words. */
+int join_invite(const char *address, struct join_invitation *i, int timeout_ms, struct why *why);
 
 #endif

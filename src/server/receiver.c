@@ -10,6 +10,7 @@
 #include "net/socket.h"
 #include "server/deliver.h"
 #include "server/node.h"
+#include "server/peer_http.h"
 
 #define ACCEPT_MS             500 /* how often an idle receiver looks whether we stop */
 #define IDLE_MS               60000 /* a link that says nothing for so long is closed; its sender opens it again when it must */
@@ -84,7 +85,10 @@ static void serve(struct receiver *r, int fd)
         socket_close(fd);
         return;
     }
-    err = link_accept(r->link, fd, url, timeout_ms, hello);
+    /* Other profiles have no routes for members among those for clients. */
+    err = link_accept(r->link, fd, o->profile == PROFILE_RAFTD ? url : NULL, timeout_ms, hello);
+    if (err == LINK_SPEAKS_HTTP)
+        peer_http_serve(r->node, r->link, timeout_ms);
     if (err == 0)
         err = greet(r, hello, timeout_ms, &idle_ms);
     if (err == 0)

@@ -119,10 +119,13 @@ struct service_cluster {
 void service_cluster(struct node *n, struct service_cluster *out); /* at once */
 
 struct service_member_change {
-    uint64_t id; /* 0: the server at `client` is invited to join, and says itself who it is */
+    /* 0: the server at `client`, or if that is "" the one at `peer`, is invited to join, and says itself who it is; a name
+     * then must be its own. */
+    uint64_t id;
     char name[SERVICE_NAME_MAX];
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* "": unchanged */
     enum profile profile;                        /* what it speaks at `client` */
+    bool waits; /* it wants to be the member that was expected by its name, and is NOT_FOUND until it is expected */
     enum { SERVICE_ROLE_UNCHANGED, SERVICE_ROLE_VOTER, SERVICE_ROLE_LEARNER } role;
 };
 struct service_membership {
@@ -133,6 +136,10 @@ struct service_membership {
  * already with the same id changes what differs. OK once committed. */
 void service_member_add(struct node *n, const struct service_member_change *c, unsigned deadline_ms,
                         struct service_membership *out, struct service_result *r);
+/* Adds a member of that name which will be found at `peer` and may not be up yet: a learner with nobody behind it, until a
+ * server of that name comes and joins. OK once committed; again, with the same address, too. */
+void service_member_expect(struct node *n, const char *name, const char *peer, unsigned deadline_ms,
+                           struct service_result *r);
 /* Changes role or addresses of a member. */
 void service_member_update(struct node *n, const char *name_or_id, const struct service_member_change *c,
                            unsigned deadline_ms, struct service_result *r);

@@ -193,10 +193,17 @@ static bool address_taken(struct members *m, raft_id id, const char *peer, const
 {
     for (unsigned i = 0; i < m->count; i++) {
         *by = &m->list[i];
-        if ((*by)->id != id && (strcmp((*by)->peer, peer) == 0 || strcmp((*by)->client, client) == 0))
+        if ((*by)->id != id &&
+            (strcmp((*by)->peer, peer) == 0 || (client[0] != '\0' && strcmp((*by)->client, client) == 0)))
             return true;
     }
     return false;
+}
+
+/* Added, but no server has come to be it. */
+static bool is_expected(const struct member *m)
+{
+    return m->client[0] == '\0';
 }
 
 static enum service_code plan_add(const struct shared *s, const void *arg, struct members *next,
@@ -207,6 +214,11 @@ static enum service_code plan_add(const struct shared *s, const void *arg, struc
     struct member *taken = NULL;
 
     (void)s;
+    r->created = false;
+    if (m != NULL && is_expected(m)) {
+        m->id = c->id; /* no voter, so nothing is lost with an id behind which nobody ever was */
+        r->created = true;
+    }
     if (m != NULL && m->id != c->id) {
         snprintf(r->text, sizeof r->text,
                  "the name %s belongs to member %llu; choose another with -name, or, if that one is gone for good: "
@@ -221,8 +233,12 @@ static enum service_code plan_add(const struct shared *s, const void *arg, struc
         return SERVICE_CONFLICT;
     }
     m = members_by_id(next, c->id);
-    r->created = m == NULL;
+    if (m == NULL && c->waits) {
+        snprintf(r->text, sizeof r->text, "member %s has not been added to this cluster yet", c->name);
+        return SERVICE_NOT_FOUND;
+    }
     if (m == NULL) {
+        r->created = true;
         if (next->count == RAFT_MEMBERS_MAX)
             return refuse(r, SERVICE_CONFLICT, "the cluster has 16 members, which is the limit");
         m = &next->list[next->count++];
@@ -250,6 +266,8 @@ static enum service_code check_add(const struct service_member_change *c, struct
 {
     if (c->id >= (uint64_t)1 << 53)
         return refuse(r, SERVICE_INVALID, "\"id\" must be below 2^53");
+    if (c->id == 0 && c->client[0] == '\0' && valid_address(c->peer))
+        return SERVICE_OK;
     if (!valid_address(c->client))
         return refuse(r, SERVICE_INVALID, "\"client\" must be HOST:PORT");
     if (c->id == 0)
@@ -297,12 +315,15 @@ static void invite(struct node *n, const struct service_member_change *c, raft_t
 
     r->code = service_leads(s);
     invitation.cluster = s->cluster;
-    memcpy(invitation.leader, s->client, sizeof invitation.leader);
+    memcpy(invitation.leader, s->profile == PROFILE_RAFTD ? s->client : s->peer, sizeof invitation.leader);
+    if (c->client[0] == '\0')
+        memcpy(invitation.name, c->name, sizeof invitation.name);
     service_fill_stamp(s, &r->stamp);
     node_unlock(n, &s);
     if (r->code != SERVICE_OK)
         return;
-    err = join_invite(c->client, &invitation, until > now ? (int)(until - now) : 0, &why);
+    err = join_invite(c->client[0] != '\0' ? c->client : c->peer, &invitation, until > now ? (int)(until - now) : 0,
+                      &why);
     if (err != 0) {
         r->code = SERVICE_CONFLICT; /* it refuses or cannot be reached: nothing that this server could mend */
         snprintf(r->text, sizeof r->text, "%.200s", why.text);
@@ -337,6 +358,59 @@ void service_member_add(struct node *n, const struct service_member_change *c, u
     node_unlock(n, &s);
     out->id = c->id;
     memcpy(out->name, c->name, sizeof out->name);
+}
+
+/* ---- expect ---- */
+
+struct expectation {
+    raft_id id; /* nobody's; a place in the configuration must have one */
+    const char *name, *peer;
+};
+
+static enum service_code plan_expect(const struct shared *s, const void *arg, struct members *next,
+                                     struct service_result *r)
+{
+    const struct expectation *e = arg;
+    struct member *m = members_by_name(next, e->name);
+    struct member *taken = NULL;
+
+    (void)s;
+    if (address_taken(next, m != NULL ? m->id : 0, e->peer, "", &taken)) {
+        snprintf(r->text, sizeof r->text, "the address %s belongs to member %s", e->peer, taken->name);
+        return SERVICE_CONFLICT;
+    }
+    if (m != NULL && !is_expected(m) && strcmp(m->peer, e->peer) != 0) {
+        snprintf(r->text, sizeof r->text, "member %s is there, at %s; remove it first", e->name, m->peer);
+        return SERVICE_CONFLICT;
+    }
+    r->created = m == NULL;
+    if (m == NULL) {
+        if (next->count == RAFT_MEMBERS_MAX)
+            return refuse(r, SERVICE_CONFLICT, "the cluster has 16 members, which is the limit");
+        m = &next->list[next->count++];
+        memset(m, 0, sizeof *m);
+        m->id = e->id;
+        m->role = RAFT_LEARNER;
+        m->created_s = clock_wall_s();
+        snprintf(m->name, sizeof m->name, "%s", e->name);
+    }
+    snprintf(m->peer, sizeof m->peer, "%s", e->peer);
+    return SERVICE_OK;
+}
+
+void service_member_expect(struct node *n, const char *name, const char *peer, unsigned deadline_ms,
+                           struct service_result *r)
+{
+    struct expectation e = {.id = (clock_random() >> 11) | 1, .name = name, .peer = peer};
+    raft_index index = 0;
+
+    service_result_init(r);
+    if (!member_name_valid(name) || !valid_address(peer)) {
+        service_stamp(n, &r->stamp);
+        r->code = refuse(r, SERVICE_INVALID, "a member has a name and an address HOST:PORT");
+        return;
+    }
+    change_members(n, plan_expect, &e, clock_now_ms() + deadline_ms, r, &index);
 }
 
 /* ---- update, remove, transfer ---- */
