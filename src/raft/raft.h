@@ -31,10 +31,11 @@ typedef uint64_t raft_term;
 typedef uint64_t raft_id;   /* never reused, below 2^53; 0 is nobody */
 typedef uint64_t raft_time; /* milliseconds on the caller's monotonic clock */
 
-#define RAFT_NEVER UINT64_MAX
-#define RAFT_MEMBERS_MAX 16      /* voters and learners together */
-#define RAFT_APPEND_MAX 512      /* entries in one append message */
-#define RAFT_UNFINISHED_MAX 8192 /* entries past the commit index that a leader takes, and past the durable index that a
+#define RAFT_NEVER       UINT64_MAX
+#define RAFT_MEMBERS_MAX 16  /* voters and learners together */
+#define RAFT_APPEND_MAX  512 /* entries in one append message */
+#define RAFT_UNFINISHED_MAX                                                                                            \
+    8192 /* entries past the commit index that a leader takes, and past the durable index that a
                                     follower takes, before it says "later" */
 
 struct raft; /* opaque; one allocation, in raft_new */
@@ -196,7 +197,8 @@ void raft_next_message(const struct raft *r, raft_time now, raft_id peer, struct
 bool raft_sending(struct raft *r, raft_time now, const struct raft_message *m, uint32_t bytes);
 void raft_unreachable(struct raft *r, raft_time now, raft_id peer); /* a send failed: probe it again, after a while */
 void raft_wrote(struct raft *r, raft_time now, const struct raft_write *w);
-void raft_write_failed(struct raft *r, raft_time now); /* nothing of the write in flight is on disk: no room; ask again */
+void raft_write_failed(struct raft *r,
+                       raft_time now); /* nothing of the write in flight is on disk: no room; ask again */
 void raft_applied(struct raft *r, raft_time now, raft_index index);
 /* The map is that of a leader as of `pos`, and synced to disk; no effect if ours was newer. A crash before the next write
  * leaves a log that does not hold `pos`: the caller then begins it anew at `pos` and restores that. */
@@ -247,8 +249,8 @@ enum raft_peer_state { RAFT_PROBE, RAFT_REPLICATE, RAFT_NEEDS_SNAPSHOT };
 struct raft_peer_status {
     enum raft_peer_state state;
     raft_index match, next;
-    raft_time heard; /* when it last answered; 0: never in this term */
-    bool active;     /* within the last election timeout */
+    raft_time heard;          /* when it last answered; 0: never in this term */
+    bool active;              /* within the last election timeout */
     struct raft_pos snapshot; /* RAFT_NEEDS_SNAPSHOT: the entry it needs is gone; it needs the map at base or later */
 };
 /* A leader's view of a peer; false if we do not lead or it is not in the latest configuration. */

@@ -101,7 +101,7 @@ void cond_init(pthread_cond_t *c); /* on CLOCK_MONOTONIC, as clock_now_ms */
 int thread_start(pthread_t *t, void *(*run)(void *),
                  void *arg); /* small stack, all signals blocked; ERR_NO_RESOURCES */
 
-void *role_run(void *role);         /* role.c: the thread of a role */
-void *receiver_run(void *receiver); /* receiver.c: the thread of a receiver */
+void *role_run(void *arg);     /* role.c: the thread of a role */
+void *receiver_run(void *arg); /* receiver.c: the thread of a receiver */
 
 #endif
