@@ -316,7 +316,7 @@ START_TEST(follower_bounds_what_is_not_durable)
 END_TEST
 
 /* A leader takes only so much that is not committed. */
-START_TEST(leader_bounds_what_is_not_committed)
+START_TEST(leader_bounds_what_is_not_committed, noop_fits_a_full_log)
 {
     struct raft *r = an_established_leader(.voters = 3, .term = 1);
 
@@ -331,9 +331,32 @@ START_TEST(leader_bounds_what_is_not_committed)
 }
 END_TEST
 
+/* ... but the no-op of its term always fits: after a restart all that the map does not hold counts as uncommitted, and
+ * without an entry of its own term a leader commits none of it [paper 5.4.2]. */
+START_TEST(noop_fits_a_full_log)
+{
+    struct raft *r = raft_new(1, 0, ELECTION, HEARTBEAT);
+    struct raft_config c = config_of(1, 0);
+
+    raft_restore(r, (struct raft_hard_state){.term = 1}, at(0, 0), &c, 0);
+    raft_restore_run(r, at(1, 1));
+    raft_start(r, now, 2 * RAFT_UNFINISHED_MAX, 5);
+    settle(r);
+    ck_assert(is_leader(r));
+    ck_assert_uint_eq(propose(r), 0);
+    ck_assert(raft_wants_noop(r));
+    ck_assert_uint_ne(raft_propose(r, now, RAFT_NOOP, NULL), 0);
+    settle(r);
+
+    ck_assert_uint_eq(commit_of(r), 2 * RAFT_UNFINISHED_MAX + 1);
+    ck_assert_uint_ne(propose(r), 0);
+    raft_free(r);
+}
+END_TEST
+
 RUN("durability", vote_is_durable_before_it_is_sent, term_is_durable_before_anything_is_said_in_it,
     older_write_does_not_save_a_newer_term, own_vote_is_durable_before_requests_leave, prevote_needs_no_disk,
     follower_acknowledges_durable_entries, heartbeat_is_answered_at_once, entries_are_answered_within_a_heartbeat,
     leader_counts_its_durable_entries, apply_waits_for_the_disk, lone_voter_commits_durable_entries,
     late_write_does_not_vouch, late_write_after_two_truncations, failed_write_is_repeated, writes_are_grouped,
-    follower_bounds_what_is_not_durable, leader_bounds_what_is_not_committed)
+    follower_bounds_what_is_not_durable, leader_bounds_what_is_not_committed, noop_fits_a_full_log)
