@@ -316,7 +316,7 @@ START_TEST(follower_bounds_what_is_not_durable)
 END_TEST
 
 /* A leader takes only so much that is not committed. */
-START_TEST(leader_bounds_what_is_not_committed, noop_fits_a_full_log)
+START_TEST(leader_bounds_what_is_not_committed)
 {
     struct raft *r = an_established_leader(.voters = 3, .term = 1);
 
