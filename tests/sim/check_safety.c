@@ -496,7 +496,7 @@ void check_started(struct machine *m)
     if (now.term < m->log.hard.term)
         sim_fail(m->world, "term", "m%u starts in term %" PRIu64 ", its disk knows %" PRIu64, N(m), now.term,
                  m->log.hard.term);
-    if (now.last != m->log.last || now.applied != m->kv.now.applied.index)
+    if (now.last != m->log.last || now.applied != m->kv.shown.applied.index)
         sim_fail(m->world, "start", "m%u starts with last %" PRIu64 " and applied %" PRIu64, N(m), now.last,
                  now.applied);
     m->seen = now;

@@ -1,5 +1,5 @@
-/* fake_kv_store.c -- kv_store.h in memory, for the few keys of the simulator's clients. Each kv_store_apply is one
- * transaction; a power cut may undo the last ones, whole, as MDB_NOMETASYNC allows. */
+/* fake_kv_store.c -- kv_store.h in memory, for the few keys of the simulator's clients. What is applied between two commits
+ * is one transaction; a crash loses the open one, a power cut may undo the last ones, whole, as MDB_NOMETASYNC allows. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,17 +32,24 @@ static void remember(struct kv_store *s)
         state_clear(&s->undo[--s->undo_count]);
     memmove(&s->undo[1], &s->undo[0], s->undo_count * sizeof s->undo[0]);
     s->undo_count++;
-    state_copy(&s->undo[0], &s->now);
+    state_copy(&s->undo[0], &s->shown);
+}
+
+static void replace(struct map_state *to, const struct map_state *from)
+{
+    struct map_state old = *to;
+
+    state_copy(to, from);
+    state_clear(&old);
 }
 
 void disk_map_power_cut(struct kv_store *s, unsigned transactions)
 {
     if (transactions > s->undo_count)
         transactions = s->undo_count;
-    if (transactions > 0) {
-        state_clear(&s->now);
-        state_copy(&s->now, &s->undo[transactions - 1]);
-    }
+    if (transactions > 0)
+        replace(&s->shown, &s->undo[transactions - 1]);
+    replace(&s->now, &s->shown);
     while (transactions > 0 && s->undo_count > 0)
         state_clear(&s->undo[--s->undo_count]);
 }
@@ -50,6 +57,7 @@ void disk_map_power_cut(struct kv_store *s, unsigned transactions)
 void disk_map_clear(struct kv_store *s)
 {
     state_clear(&s->now);
+    state_clear(&s->shown);
     while (s->undo_count > 0)
         state_clear(&s->undo[--s->undo_count]);
 }
@@ -57,10 +65,10 @@ void disk_map_clear(struct kv_store *s)
 int kv_store_position(struct kv_store *s, struct kv_position *out)
 {
     memset(out, 0, sizeof *out);
-    out->applied = s->now.applied;
-    out->config_index = s->now.config_index;
-    if (s->now.config != NULL)
-        CHECK(members_decode(entry_payload(s->now.config), &out->members) == 0);
+    out->applied = s->shown.applied;
+    out->config_index = s->shown.config_index;
+    if (s->shown.config != NULL)
+        CHECK(members_decode(entry_payload(s->shown.config), &out->members) == 0);
     return 0;
 }
 
@@ -108,27 +116,51 @@ static void apply_one(struct kv_store *s, struct entry *e, struct command_result
     check_applied(s, e);
 }
 
+/* An error takes back all that is not committed. */
+static int disk_error(struct kv_store *s)
+{
+    struct machine *m = s->machine;
+    int err = 0;
+
+    if (m->disk_full && sim_chance(m->world, 500))
+        err = ERR_NO_SPACE;
+    else if (m->disk_fails_in != 0 && --m->disk_fails_in == 0)
+        err = ERR_IO;
+    if (err != 0)
+        replace(&s->now, &s->shown);
+    return err;
+}
+
 int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
 {
     struct machine *m = s->machine;
+    int err = disk_error(s);
 
-    if (m->disk_full && sim_chance(m->world, 500))
-        return ERR_NO_SPACE;
-    if (m->disk_fails_in != 0 && --m->disk_fails_in == 0)
-        return ERR_IO;
+    if (err != 0)
+        return err;
     check_apply(s, entries, count);
-    remember(s);
     for (unsigned i = 0; i < count; i++)
         apply_one(s, entries[i], &results[i]);
     trace(m->world, TRACE_APPLY, m, entry_pos(entries[0]).index, entry_pos(entries[count - 1]).index, s->now.hash, 0);
     return 0;
 }
 
+int kv_store_commit(struct kv_store *s)
+{
+    int err = disk_error(s);
+
+    if (err != 0)
+        return err;
+    remember(s);
+    replace(&s->shown, &s->now);
+    return 0;
+}
+
 int kv_view_open(struct kv_store *s, struct kv_view **out)
 {
     *out = xmalloc(sizeof **out);
-    memcpy((*out)->slots, s->now.slots, sizeof(*out)->slots);
-    (*out)->applied = s->now.applied.index;
+    memcpy((*out)->slots, s->shown.slots, sizeof(*out)->slots);
+    (*out)->applied = s->shown.applied.index;
     return 0;
 }
 

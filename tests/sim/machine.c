@@ -326,7 +326,7 @@ void machine_start(struct machine *m)
     m->paused = false;
     m->life++;
     roles_init(m);
-    trace(w, TRACE_START, m, m->log.hard.term, m->log.last, m->kv.now.applied.index, 0);
+    trace(w, TRACE_START, m, m->log.hard.term, m->log.last, m->kv.shown.applied.index, 0);
     check_started(m);
     machine_touched(m);
 }

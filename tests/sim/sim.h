@@ -127,12 +127,14 @@ struct map_state {
 #define MAP_UNDO 3
 struct kv_store {
     struct machine *machine;
-    struct map_state now;
+    struct map_state now;            /* with what is applied in the open transaction */
+    struct map_state shown;          /* as committed: what views show and a crash leaves */
     struct map_state undo[MAP_UNDO]; /* before the last transactions, the newest first */
     unsigned undo_count;
 };
 void disk_map_clear(struct kv_store *s);
-void disk_map_power_cut(struct kv_store *s, unsigned transactions); /* undoes that many, as far as known */
+/* The open transaction is gone, and of those committed that many, as far as known, are undone. */
+void disk_map_power_cut(struct kv_store *s, unsigned transactions);
 
 struct machine {
     struct world *world;
