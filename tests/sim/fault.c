@@ -262,6 +262,15 @@ static void fault_transfer(struct world *w)
     machine_touched(m);
 }
 
+/* Whether this member knows, and will know after a crash, where all others are. */
+static bool knows_all(const struct machine *m, const struct machine *leader)
+{
+    raft_index index = leader->seen.config_index;
+
+    return m->up && m->shared.directory.latest_index == index &&
+           disk_term_at(&m->log, index) == raft_term_at(leader->shared.raft, index);
+}
+
 /* One member at a time restarts at another address, and only while all members know where all others are. (One that was
  * away while its leader moved, and then moves itself, finds that leader only by joining again.) */
 static void fault_move(struct world *w)
@@ -269,15 +278,14 @@ static void fault_move(struct world *w)
     struct machine *leader = machine_leader(w);
     struct machine *m = some_machine(w);
 
-    if (leader == NULL || !m->up || m->log.last == 0 ||
+    if (leader == NULL || !m->up || !knows_all(m, leader) ||
         leader->seen.config_committed_index != leader->seen.config_index)
         return;
     for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
         const struct member *member = &leader->shared.directory.latest.list[i];
         const struct machine *other = machine_by_id(w, member->id);
 
-        if (strcmp(other->peer, member->peer) != 0 || !other->up || other->log.last < leader->seen.config_index ||
-            other->shared.directory.latest_index != leader->seen.config_index)
+        if (strcmp(other->peer, member->peer) != 0 || !knows_all(other, leader))
             return;
     }
     m->port += 100;
