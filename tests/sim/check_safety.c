@@ -452,6 +452,9 @@ static void check_growth(struct machine *m, const struct raft_status *old, const
     if (now->durable > m->log.last)
         sim_fail(w, "durability", "m%u believes %" PRIu64 " on disk, which ends at %" PRIu64, N(m), now->durable,
                  m->log.last);
+    if (m->shared.visible > m->kv.committed.applied.index)
+        sim_fail(w, "apply", "m%u says that %" PRIu64 " can be read, its map shows %" PRIu64, N(m), m->shared.visible,
+                 m->kv.committed.applied.index);
     /* Leader append-only [5.3]. */
     if (old->role == RAFT_LEADER && now->role == RAFT_LEADER && old->term == now->term && now->last < old->last)
         sim_fail(w, "leader append-only", "m%u leads and shortens its log", N(m));
@@ -505,7 +508,7 @@ void check_started(struct machine *m)
     if (now.term < m->log.hard.term)
         sim_fail(m->world, "term", "m%u starts in term %" PRIu64 ", its disk knows %" PRIu64, N(m), now.term,
                  m->log.hard.term);
-    if (now.last != m->log.last || now.applied != m->kv.shown.applied.index)
+    if (now.last != m->log.last || now.applied != m->kv.committed.applied.index)
         sim_fail(m->world, "start", "m%u starts with last %" PRIu64 " and applied %" PRIu64, N(m), now.last,
                  now.applied);
     m->seen = now;

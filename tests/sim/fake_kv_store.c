@@ -1,5 +1,5 @@
-/* fake_kv_store.c -- kv_store.h in memory, for the few keys of the simulator's clients. What is applied between two commits
- * is one transaction; a crash loses the open one, a power cut may undo the last ones, whole, as MDB_NOMETASYNC allows. */
+/* fake_kv_store.c -- kv_store.h in memory, for the few keys of the simulator's clients. A crash takes
+ * back what was not committed; a power cut may undo the last commits, too, whole, as MDB_NOMETASYNC allows. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,38 +26,36 @@ static void state_clear(struct map_state *s)
     memset(s, 0, sizeof *s);
 }
 
+static void state_replace(struct map_state *to, const struct map_state *from)
+{
+    state_clear(to);
+    state_copy(to, from);
+}
+
 static void remember(struct kv_store *s)
 {
     if (s->undo_count == MAP_UNDO)
         state_clear(&s->undo[--s->undo_count]);
     memmove(&s->undo[1], &s->undo[0], s->undo_count * sizeof s->undo[0]);
     s->undo_count++;
-    state_copy(&s->undo[0], &s->shown);
+    state_copy(&s->undo[0], &s->committed);
 }
 
-static void replace(struct map_state *to, const struct map_state *from)
-{
-    struct map_state old = *to;
-
-    state_copy(to, from);
-    state_clear(&old);
-}
-
-void disk_map_power_cut(struct kv_store *s, unsigned transactions)
+void disk_map_crash(struct kv_store *s, unsigned transactions)
 {
     if (transactions > s->undo_count)
         transactions = s->undo_count;
     if (transactions > 0)
-        replace(&s->shown, &s->undo[transactions - 1]);
-    replace(&s->now, &s->shown);
+        state_replace(&s->committed, &s->undo[transactions - 1]);
     while (transactions > 0 && s->undo_count > 0)
         state_clear(&s->undo[--s->undo_count]);
+    state_replace(&s->now, &s->committed);
 }
 
 void disk_map_clear(struct kv_store *s)
 {
     state_clear(&s->now);
-    state_clear(&s->shown);
+    state_clear(&s->committed);
     while (s->undo_count > 0)
         state_clear(&s->undo[--s->undo_count]);
 }
@@ -65,10 +63,10 @@ void disk_map_clear(struct kv_store *s)
 int kv_store_position(struct kv_store *s, struct kv_position *out)
 {
     memset(out, 0, sizeof *out);
-    out->applied = s->shown.applied;
-    out->config_index = s->shown.config_index;
-    if (s->shown.config != NULL)
-        CHECK(members_decode(entry_payload(s->shown.config), &out->members) == 0);
+    out->applied = s->committed.applied;
+    out->config_index = s->committed.config_index;
+    if (s->committed.config != NULL)
+        CHECK(members_decode(entry_payload(s->committed.config), &out->members) == 0);
     return 0;
 }
 
@@ -116,8 +114,8 @@ static void apply_one(struct kv_store *s, struct entry *e, struct command_result
     check_applied(s, e);
 }
 
-/* An error takes back all that is not committed. */
-static int disk_error(struct kv_store *s)
+/* A disk that is full or fails; any error takes the open transaction back. */
+static int fails(struct kv_store *s)
 {
     struct machine *m = s->machine;
     int err = 0;
@@ -127,14 +125,14 @@ static int disk_error(struct kv_store *s)
     else if (m->disk_fails_in != 0 && --m->disk_fails_in == 0)
         err = ERR_IO;
     if (err != 0)
-        replace(&s->now, &s->shown);
+        state_replace(&s->now, &s->committed);
     return err;
 }
 
 int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
 {
     struct machine *m = s->machine;
-    int err = disk_error(s);
+    int err = fails(s);
 
     if (err != 0)
         return err;
@@ -147,20 +145,21 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
 
 int kv_store_commit(struct kv_store *s)
 {
-    int err = disk_error(s);
+    int err = fails(s);
 
-    if (err != 0)
+    if (err != 0 || s->now.applied.index == s->committed.applied.index)
         return err;
     remember(s);
-    replace(&s->shown, &s->now);
+    state_replace(&s->committed, &s->now);
+    trace(s->machine->world, TRACE_MAP_COMMIT, s->machine, s->now.applied.index, 0, 0, 0);
     return 0;
 }
 
 int kv_view_open(struct kv_store *s, struct kv_view **out)
 {
     *out = xmalloc(sizeof **out);
-    memcpy((*out)->slots, s->shown.slots, sizeof(*out)->slots);
-    (*out)->applied = s->shown.applied.index;
+    memcpy((*out)->slots, s->now.slots, sizeof(*out)->slots);
+    (*out)->applied = s->now.applied.index;
     return 0;
 }
 

@@ -287,14 +287,15 @@ void machine_touched(struct machine *m)
     if (m->clients != 0)
         clients_look(w, m);
     operator_look(w, m);
-    if (m->shared.removed || m->shared.failure != 0) {
-        bool removed = m->shared.removed;
-
+    if (m->shared.failure != 0) {
         machine_stop(m, 0);
-        m->gone = removed;
-        if (!removed)
-            sim_push(w, sim_between(w, 10000, 3000000), EVENT_START, m->slot, m->life, 0);
+        sim_push(w, sim_between(w, 10000, 3000000), EVENT_START, m->slot, m->life, 0);
         return;
+    }
+    /* A server that stops in good order has still time to say what it has to say. */
+    if (m->shared.removed && !m->leaves) {
+        m->leaves = true;
+        sim_push(w, sim_below(w, w->config.hop_max * 20) + 20000, EVENT_LEAVE, m->slot, m->life, 0);
     }
     schedule(m);
 }
@@ -312,7 +313,7 @@ void machine_start(struct machine *m)
         .peer = m->peer,
         .cluster = SIM_CLUSTER,
         .joined = m->joined,
-        .seed = sim_random(w),
+        .seed = sim_mix(w->config.seed, m->life * 64 + m->slot), /* not by the order of events: stories stay */
         .election_ms = w->config.election_ms,
         .heartbeat_ms = w->config.heartbeat_ms,
     };
@@ -324,9 +325,10 @@ void machine_start(struct machine *m)
     }
     m->up = true;
     m->paused = false;
+    m->leaves = false;
     m->life++;
     roles_init(m);
-    trace(w, TRACE_START, m, m->log.hard.term, m->log.last, m->kv.shown.applied.index, 0);
+    trace(w, TRACE_START, m, m->log.hard.term, m->log.last, m->kv.committed.applied.index, 0);
     check_started(m);
     machine_touched(m);
 }
@@ -341,7 +343,7 @@ void machine_stop(struct machine *m, unsigned lost_transactions)
     for (unsigned i = 0; i < SIM_ROLES; i++)
         m->roles[i].ops->job_free(m->roles[i].job);
     shared_close(&m->shared);
-    disk_map_power_cut(&m->kv, lost_transactions);
+    disk_map_crash(&m->kv, lost_transactions);
 }
 
 void machine_pause(struct machine *m, uint64_t duration)

@@ -209,6 +209,12 @@ static void handle(struct world *w, const struct sim_event *e)
         if (m->life == e->life && !m->up && !m->gone)
             machine_start(m);
         break;
+    case EVENT_LEAVE:
+        if (m->life == e->life) {
+            machine_stop(m, 0);
+            m->gone = true;
+        }
+        break;
     case EVENT_RESUME:
         if (m->life == e->life && m->paused) {
             m->paused = false;

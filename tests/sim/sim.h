@@ -127,20 +127,21 @@ struct map_state {
 #define MAP_UNDO 3
 struct kv_store {
     struct machine *machine;
-    struct map_state now;            /* with what is applied in the open transaction */
-    struct map_state shown;          /* as committed: what views show and a crash leaves */
-    struct map_state undo[MAP_UNDO]; /* before the last transactions, the newest first */
+    struct map_state now;            /* with the open transaction */
+    struct map_state committed;      /* what views show */
+    struct map_state undo[MAP_UNDO]; /* before the last commits, the newest first */
     unsigned undo_count;
 };
 void disk_map_clear(struct kv_store *s);
-/* The open transaction is gone, and of those committed that many, as far as known, are undone. */
-void disk_map_power_cut(struct kv_store *s, unsigned transactions);
+/* The end of the process: the open transaction is gone, and so many committed ones, as far as they are known. */
+void disk_map_crash(struct kv_store *s, unsigned transactions);
 
 struct machine {
     struct world *world;
     unsigned slot;
     bool known;            /* it is or was a member */
-    bool up, paused, gone; /* gone: removed; never starts again */
+    bool up, paused;
+    bool leaves, gone; /* removed: it stops soon; it never starts again */
     unsigned life;         /* grows at each start and stop: what belongs to an older life is void */
     uint64_t resume_at;
     raft_id id;
@@ -198,6 +199,7 @@ enum sim_event_type {
     EVENT_CLIENT,  /* a client's next step */
     EVENT_FAULT,   /* time for a fault */
     EVENT_START,   /* a machine starts */
+    EVENT_LEAVE,   /* one that was removed stops for good */
     EVENT_RESUME,  /* a paused machine goes on */
     EVENT_MEND,    /* the fault of number `argument` ends */
     EVENT_OPERATOR /* a person changes the membership */
@@ -225,6 +227,7 @@ enum trace_type {
     TRACE_CORE,
     TRACE_LOG_WRITE,
     TRACE_APPLY,
+    TRACE_MAP_COMMIT,
     TRACE_INVOKE,
     TRACE_RETURN,
     TRACE_MEMBERS,

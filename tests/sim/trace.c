@@ -76,6 +76,9 @@ static void record_text(const struct trace_record *r, struct bytes *out)
     case TRACE_APPLY:
         bytes_printf(out, "map: applies %llu..%llu hash=%llx", a, b, c);
         break;
+    case TRACE_MAP_COMMIT:
+        bytes_printf(out, "map: commits up to %llu", a);
+        break;
     case TRACE_INVOKE:
         bytes_printf(out, "client %llu: %s k%llu value=%llu", a, ops[b & 3], c, d);
         break;
