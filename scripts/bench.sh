@@ -79,10 +79,11 @@ for count in $connections; do
     # shellcheck disable=SC2086 # a list of words
     measure PUT put "$count" "$leader_port" $pids
 done
-# So that every GET finds its key.
+# So that every GET finds its key. Without "next" curl would send all values so far as one.
 for ((i = 1; i <= keys; i++)); do
-    printf 'url = "http://localhost:%s/db/bench-%s"\nrequest = PUT\ndata = "%0256d"\noutput = /dev/null\n' "$leader_port" "$i" 0
-done | curl -s -K -
+    [ $i -eq 1 ] || echo next
+    printf 'url = "http://localhost:%s/db/bench-%s"\nrequest = PUT\ndata = "%0256d"\nsilent\nfail\n' "$leader_port" "$i" 0
+done | curl -K -
 for count in $connections; do
     # shellcheck disable=SC2086 # a list of words
     measure GET get "$count" "$leader_port" $pids
