@@ -33,7 +33,9 @@ struct life {
     char client[ADDRESS_MAX], peer[ADDRESS_MAX];
     const char *bind;
     char join[OPTIONS_JOIN_MAX]; /* "": do not join */
-    bool newborn;                /* this start made the cluster, and does not serve yet */
+    bool learner;
+    uint64_t replaces; /* whose place we take: the invitation said so; 0: nobody's */
+    bool newborn;      /* this start made the cluster, and does not serve yet */
     struct datadir *datadir;
     struct node *node;
     struct http *http;
@@ -170,7 +172,8 @@ static int join_cluster(struct life *l, struct why *why)
         .client = l->client,
         .peer = l->peer,
         .profile = l->options->profile,
-        .learner = l->options->learner,
+        .learner = l->learner,
+        .replaces = l->replaces,
         .timeout_ms = l->options->join_timeout_ms,
         .stop = stop_requested,
     };
@@ -200,6 +203,7 @@ static void remember_removal(struct life *l)
 /* Waits for a signal or for news of the node. */
 static enum ending wait_for_end(struct life *l, struct why *why)
 {
+    struct service_invitation invitation = {0};
     sigset_t signals;
     int signal = 0;
 
@@ -213,7 +217,7 @@ static enum ending wait_for_end(struct life *l, struct why *why)
             continue;
         if (signal == SIGTERM || signal == SIGINT)
             return ENDING_STOPPED;
-        switch (node_news(l->node, why, l->join)) {
+        switch (node_news(l->node, why, &invitation)) {
         case NODE_FAILED:
             return ENDING_FAILED; /* main prints why */
         case NODE_REMOVED:
@@ -221,6 +225,9 @@ static enum ending wait_for_end(struct life *l, struct why *why)
             remember_removal(l);
             return ENDING_REMOVED;
         case NODE_INVITED:
+            snprintf(l->join, sizeof l->join, "%s", invitation.leader);
+            l->learner = l->learner || invitation.learner;
+            l->replaces = invitation.replaces;
             nanosleep(&(struct timespec){.tv_nsec = ANSWER_FIRST_MS * 1000000L}, NULL);
             return ENDING_REBORN;
         case NODE_NOTHING:
@@ -316,6 +323,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     addresses(&life);
+    life.learner = options.learner;
     snprintf(life.join, sizeof life.join, "%s", options.join != NULL ? options.join : "");
     do
         ending = live(&life, &why);

@@ -5,10 +5,12 @@
  *   a member {"id":..,"name":..,"role":"leader"|"follower"|"learner","voter":bool,"client":HOST:PORT,"peer":HOST:PORT} and,
  *   where it is known (the leader knows all, others themselves), "match","lag","last_contact_ms" (null: never),"active".
  *   GET /cluster/members: {"members":[..]} of the same.
- * - POST /cluster/members {"name","client","peer","id","role"}: without "id" the server at "client" is invited and says who it
- *   is. 201 if it is new, 200 if it was there; {"cluster":ID,"id":ID,"name":NAME,"index":N}.
+ * - POST /cluster/members {"name","client","peer","id","role","replaces"}: without "id" the server at "client" is invited and
+ *   says who it is. 201 if it is new, 200 if it was there; {"cluster":ID,"id":ID,"name":NAME,"index":N}.
  * - PUT /cluster/members/NAME-or-ID {"role","client","peer"}: 204; DELETE: 204. 404 for no such member, 409 where the state
  *   does not allow it. A name or id is percent-decoded; all digits are an id.
+ * - These three with ?dry-run=1 change nothing: 200, {"message":..,"changes":bool,"voters","learners","reachable","quorum",
+ *   "can_lose"}, or the refusal that the change would get. With ?force=1 the loss of the reachable quorum is no reason to refuse.
  * - POST /cluster/leader: the body is a name or id as text, or {"name":..} or {"id":..}; empty: the best. 200, empty.
  * - POST /join {"name":..,"connectionString":..}: 200, empty. "name" may be missing: the server says its own.
  * - POST /cluster/invitation {"cluster":ID,"leader":HOST:PORT}: 200, {"cluster":ID,"id":ID,"name":NAME}; 409 if it is not free.
@@ -114,6 +116,15 @@ static bool take_id(struct exchange *x, const json_t *object, const char *name, 
     return true;
 }
 
+/* ?dry-run=1 and ?force=1. */
+static bool take_mode(struct exchange *x, struct service_member_change *change)
+{
+    if (parse_flag(x->query, "dry-run", &change->dry_run) == 0 && parse_flag(x->query, "force", &change->force) == 0)
+        return true;
+    exchange_error(x, 400, "bad_request", "bad request: dry-run and force are 1 or 0");
+    return false;
+}
+
 static bool take_role(struct exchange *x, const json_t *object, struct service_member_change *change)
 {
     char role[16];
@@ -162,6 +173,8 @@ static json_t *member_object(const struct service_member *m)
     json_object_set_new(object, "client", json_string(m->client));
     json_object_set_new(object, "peer", json_string(m->peer));
     json_object_set_new(object, "profile", json_string(profile_name(m->profile)));
+    if (m->replaces != 0)
+        json_object_set_new(object, "replaces", number(m->replaces));
     if (!m->tracked)
         return object;
     json_object_set_new(object, "match", number(m->match));
@@ -231,6 +244,32 @@ static void list_members(struct exchange *x)
 
 /* ---- members ---- */
 
+/* Of a dry run what would be, of a change nothing but that it is done. */
+static void answer_change(struct exchange *x, const struct service_member_change *change)
+{
+    const struct service_result *result = &x->worker->result;
+    const struct service_outlook *o = &result->outlook;
+    json_t *object;
+
+    if (result->code != SERVICE_OK) {
+        exchange_refuse(x, ASKED_MEMBER);
+        return;
+    }
+    if (!change->dry_run) {
+        exchange_send(x, &(struct reply){.status = 204}, &result->stamp);
+        return;
+    }
+    object = json_object();
+    json_object_set_new(object, "message", json_string(result->text));
+    json_object_set_new(object, "changes", json_boolean(o->changes));
+    json_object_set_new(object, "voters", number(o->voters));
+    json_object_set_new(object, "learners", number(o->learners));
+    json_object_set_new(object, "reachable", number(o->reachable));
+    json_object_set_new(object, "quorum", number(o->quorum));
+    json_object_set_new(object, "can_lose", number(o->can_lose));
+    exchange_send_json(x, 200, object, &result->stamp);
+}
+
 static void add_member(struct exchange *x)
 {
     struct service_result *result = &x->worker->result;
@@ -243,7 +282,8 @@ static void add_member(struct exchange *x)
         return;
     taken = take_id(x, object, "id", &change.id) && take_text(x, object, "name", change.name, sizeof change.name) &&
             take_address(x, object, "client", change.client) && take_address(x, object, "peer", change.peer) &&
-            take_role(x, object, &change) && take_profile(x, object, &change);
+            take_text(x, object, "replaces", change.replaces, sizeof change.replaces) &&
+            take_role(x, object, &change) && take_profile(x, object, &change) && take_mode(x, &change);
     change.waits = json_is_true(json_object_get(object, "waits"));
     json_decref(object);
     if (!taken)
@@ -253,8 +293,8 @@ static void add_member(struct exchange *x)
         return;
     }
     service_member_add(x->http->node, &change, SERVICE_DEADLINE_MS, &membership, result);
-    if (result->code != SERVICE_OK) {
-        exchange_refuse(x, ASKED_MEMBER);
+    if (result->code != SERVICE_OK || change.dry_run) {
+        answer_change(x, &change);
         return;
     }
     object = json_object();
@@ -298,7 +338,7 @@ static void update_member(struct exchange *x, const char *name)
     if (object == NULL)
         return;
     taken = take_address(x, object, "client", change.client) && take_address(x, object, "peer", change.peer) &&
-            take_role(x, object, &change);
+            take_role(x, object, &change) && take_mode(x, &change);
     json_decref(object);
     if (!taken)
         return;
@@ -307,14 +347,12 @@ static void update_member(struct exchange *x, const char *name)
         return;
     }
     service_member_update(x->http->node, name, &change, SERVICE_DEADLINE_MS, &x->worker->result);
-    if (x->worker->result.code != SERVICE_OK)
-        exchange_refuse(x, ASKED_MEMBER);
-    else
-        exchange_send(x, &(struct reply){.status = 204}, &x->worker->result.stamp);
+    answer_change(x, &change);
 }
 
 void cluster_member_handle(struct exchange *x, struct view rest)
 {
+    struct service_member_change how = {0};
     char name[SERVICE_NAME_MAX];
 
     if (!take_member(x, rest, name))
@@ -323,13 +361,10 @@ void cluster_member_handle(struct exchange *x, struct view rest)
         update_member(x, name);
         return;
     }
-    if (!exchange_body(x, BODY_MAX, NULL))
+    if (!exchange_body(x, BODY_MAX, NULL) || !take_mode(x, &how))
         return;
-    service_member_remove(x->http->node, name, SERVICE_DEADLINE_MS, &x->worker->result);
-    if (x->worker->result.code != SERVICE_OK)
-        exchange_refuse(x, ASKED_MEMBER);
-    else
-        exchange_send(x, &(struct reply){.status = 204}, &x->worker->result.stamp);
+    service_member_remove(x->http->node, name, &how, SERVICE_DEADLINE_MS, &x->worker->result);
+    answer_change(x, &how);
 }
 
 /* ---- leadership ---- */
@@ -426,23 +461,25 @@ void cluster_invitation_handle(struct exchange *x, struct view rest)
 {
     struct service_result *result = &x->worker->result;
     struct service_membership self = {0};
-    char leader[ADDRESS_MAX];
+    struct service_invitation invitation = {0};
     json_t *object = take_object(x);
-    uint64_t cluster;
     bool taken;
 
     (void)rest;
     if (object == NULL)
         return;
-    taken = take_id(x, object, "cluster", &cluster) && take_address(x, object, "leader", leader);
+    taken = take_id(x, object, "cluster", &invitation.cluster) &&
+            take_address(x, object, "leader", invitation.leader) &&
+            take_id(x, object, "replaces", &invitation.replaces);
+    invitation.learner = json_is_true(json_object_get(object, "learner"));
     json_decref(object);
     if (!taken)
         return;
-    if (cluster == 0 || leader[0] == '\0') {
+    if (invitation.cluster == 0 || invitation.leader[0] == '\0') {
         exchange_error(x, 400, "bad_request", "bad request: an invitation has \"cluster\" and \"leader\"");
         return;
     }
-    service_invited(x->http->node, cluster, leader, &self, result);
+    service_invited(x->http->node, &invitation, &self, result);
     if (result->code != SERVICE_OK) {
         exchange_refuse(x, ASKED_MEMBER);
         return;

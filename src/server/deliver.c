@@ -169,6 +169,19 @@ void deliver_our_hello(const struct shared *s, raft_id to, struct hello *out)
     out->profile = s->profile;
 }
 
+/* Somebody else answers at a member's address: most likely itself, after it lost its DATADIR. */
+static void log_lost_member(const struct shared *s, raft_id id, const struct refusal *r)
+{
+    const struct member *m = directory_find(&s->directory, id);
+    const char *who = r->reason == REFUSAL_CLUSTER ? "a server of another cluster" : "another member";
+
+    if (m == NULL)
+        return;
+    log_error("%s answers in the place of a member, which perhaps lost its DATADIR: member=%s address=%s reason=\"%s\" "
+              "to-do=\"curl -L -X DELETE http://%s/cluster/members/%s, then start it with -join and a new DATADIR\"",
+              who, m->name, m->peer, r->text, s->client, m->name);
+}
+
 void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before)
 {
     switch (r->reason) {
@@ -183,9 +196,12 @@ void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, en
         if (before != r->reason)
             log_info("peer not ready: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
         break;
-    case REFUSAL_VERSION:
     case REFUSAL_CLUSTER:
     case REFUSAL_WRONG_ID:
+        if (before != r->reason)
+            log_lost_member(s, from, r);
+        break;
+    case REFUSAL_VERSION:
         if (before != r->reason)
             log_error("peer refused us: peer=%llu reason=\"%s\"", (unsigned long long)from, r->text);
         break;

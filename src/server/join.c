@@ -14,13 +14,19 @@
 #define ATTEMPT_MS       6000 /* longer than the deadline of a request, so that its answer is heard */
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS   2000
+#define LINE_MAX_BYTES   640
 #define BACKOFF_STEP_MS  20 /* how often a waiting joiner looks whether it shall stop */
 
-/* The body as one line without its end, for a log line. */
-static void first_line(const struct bytes *body, char *out, size_t size)
+/* What the body says, as one line: of our own errors the message. */
+static void first_line(const struct bytes *body, json_t *answer, char *out, size_t size)
 {
-    snprintf(out, size, "%.*s", (int)(body->size < 300 ? body->size : 300),
-             body->size > 0 ? (const char *)body->data : "");
+    const char *message = json_string_value(json_object_get(answer, "message"));
+
+    if (message != NULL)
+        snprintf(out, size, "%s", strncmp(message, "raftd: ", 7) == 0 ? message + 7 : message);
+    else
+        snprintf(out, size, "%.*s", (int)(body->size < 300 ? body->size : 300),
+                 body->size > 0 ? (const char *)body->data : "");
     out[strcspn(out, "\r\n")] = '\0';
 }
 
@@ -36,6 +42,15 @@ static json_t *json_of(const struct bytes *body)
     return body->size == 0 ? NULL : json_loadb((const char *)body->data, body->size, 0, NULL);
 }
 
+/* As text, for the field takes names, too. */
+static void set_replaces(json_t *request, raft_id id)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%llu", (unsigned long long)id);
+    json_object_set_new(request, "replaces", json_string(text));
+}
+
 static int attempt(const struct join_request *j, struct address target, int timeout_ms, struct joined *out,
                    struct why *why)
 {
@@ -43,7 +58,7 @@ static int attempt(const struct join_request *j, struct address target, int time
                                 j->client, "peer", j->peer, "profile", profile_name(j->profile));
     struct bytes body;
     json_t *answer = NULL;
-    char *text = NULL, line[320];
+    char *text = NULL, line[LINE_MAX_BYTES];
     int status = 0, err = 0;
 
     CHECK(request != NULL);
@@ -51,6 +66,8 @@ static int attempt(const struct join_request *j, struct address target, int time
         json_object_set_new(request, "role", json_string("learner"));
     if (j->waits)
         json_object_set_new(request, "waits", json_true());
+    if (j->replaces != 0)
+        set_replaces(request, j->replaces);
     text = json_dumps(request, JSON_COMPACT);
     CHECK(text != NULL);
     bytes_init(&body, HTTP_CALL_BODY_MAX);
@@ -62,7 +79,7 @@ static int attempt(const struct join_request *j, struct address target, int time
     out->index = json_number(answer, "index");
     if ((status == 200 || status == 201) && out->cluster != 0 && out->index != 0)
         goto out;
-    first_line(&body, line, sizeof line);
+    first_line(&body, answer, line, sizeof line);
     /* 4xx says that asking again will not help; but 429 and a proxy's 408 do not, and who waits to be expected may be so
      * later. */
     err = why_set(why,
@@ -134,7 +151,7 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
     struct why last = *why;
 
     return why_set(why, ERR_TIMEOUT,
-                   "no cluster joined through %s within %llu ms (-join-timeout); the last error: %.200s", j->targets,
+                   "no cluster joined through %s within %llu ms (-join-timeout); the last error: %.260s", j->targets,
                    (unsigned long long)j->timeout_ms, last.text);
 }
 
@@ -160,8 +177,9 @@ static int check_name(struct address target, const char *name, int timeout_ms, s
 
 int join_invite(const char *address, struct join_invitation *i, int timeout_ms, struct why *why)
 {
-    json_t *request = json_pack("{s:I, s:s}", "cluster", (json_int_t)i->cluster, "leader", i->leader);
-    char *text = json_dumps(request, JSON_COMPACT), line[320];
+    json_t *request = json_pack("{s:I, s:s, s:b, s:I}", "cluster", (json_int_t)i->cluster, "leader", i->leader,
+                                "learner", (int)i->learner, "replaces", (json_int_t)i->replaces);
+    char *text = json_dumps(request, JSON_COMPACT), line[LINE_MAX_BYTES];
     struct address target;
     struct bytes body;
     json_t *answer = NULL;
@@ -177,10 +195,43 @@ int join_invite(const char *address, struct join_invitation *i, int timeout_ms, 
         goto out;
     answer = json_of(&body);
     i->id = json_number(answer, "id");
-    first_line(&body, line, sizeof line);
+    first_line(&body, answer, line, sizeof line);
     if (status != 200 || i->id == 0)
         err = why_set(why, ERR_REFUSED, "%s answers %d %s", address, status, line);
 out:
+    json_decref(answer);
+    json_decref(request);
+    free(text);
+    bytes_clear(&body);
+    return err;
+}
+
+int join_change(const struct join_change *c, int timeout_ms, int *status, struct why *why)
+{
+    json_t *request = json_object(), *answer = NULL;
+    char *text = NULL, path[80], line[LINE_MAX_BYTES];
+    struct address target;
+    struct bytes body;
+    int err = address_parse(c->leader, &target);
+
+    if (!c->remove)
+        json_object_set_new(request, "role", json_string("learner"));
+    if (c->client[0] != '\0')
+        json_object_set_new(request, "client", json_string(c->client));
+    if (c->peer[0] != '\0')
+        json_object_set_new(request, "peer", json_string(c->peer));
+    text = json_dumps(request, JSON_COMPACT);
+    CHECK(text != NULL);
+    snprintf(path, sizeof path, "/cluster/members/%llu%s", (unsigned long long)c->member, c->force ? "?force=1" : "");
+    bytes_init(&body, HTTP_CALL_BODY_MAX);
+    if (err == 0)
+        err = http_call(c->remove ? "DELETE" : "PUT", &target, path, view_of_text(c->remove ? "" : text), timeout_ms,
+                        status, &body, why);
+    if (err == 0 && *status >= 300) {
+        answer = json_of(&body);
+        first_line(&body, answer, line, sizeof line);
+        why_set(why, 0, "%s answers %d %s", c->leader, *status, line);
+    }
     json_decref(answer);
     json_decref(request);
     free(text);

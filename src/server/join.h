@@ -15,7 +15,8 @@ struct join_request {
     const char *name, *client, *peer;
     enum profile profile;
     bool learner;
-    bool waits; /* until the cluster expects a member of our name; then no answer but a CONFLICT is for good */
+    bool waits;       /* until the cluster expects a member of our name; then no answer but a CONFLICT is for good */
+    raft_id replaces; /* the member whose place we shall take; 0: nobody's */
     raft_time timeout_ms;
     bool (*stop)(void *context); /* asked between attempts: true gives up at once with ERR_STOPPED */
     void *stop_context;
@@ -33,8 +34,21 @@ struct join_invitation {
     uint64_t cluster;           /* in: ours */
     char leader[ADDRESS_MAX];   /* in: our address, for clients or for members */
     char name[MEMBER_NAME_MAX]; /* in: who we believe lives there; "": whoever it is */
+    bool learner;               /* in */
+    raft_id replaces;           /* in: whose place it shall take; 0: nobody's */
     raft_id id;                 /* out: who was invited */
 };
+/* What a leader that handed over asks of its successor: to remove it, or to make a learner of it. */
+struct join_change {
+    const char *leader; /* its address, for clients or for members */
+    raft_id member;
+    bool remove;
+    const char *client, *peer; /* new addresses; "": unchanged */
+    bool force;
+};
+/* 0 if an answer came: *status, and *why if it is no success. Errors as http_call's. */
+int join_change(const struct join_change *c, int timeout_ms, int *status, struct why *why);
+
 /* Asks the pristine server at `address`, its client or peer port, to join us. ERR_REFUSED: it holds data, or has another
  * name; *why has its own words. */
 int join_invite(const char *address, struct join_invitation *i, int timeout_ms, struct why *why);

@@ -280,7 +280,7 @@ int node_joined(struct node *n, uint64_t cluster, raft_index index, struct why *
     return 0;
 }
 
-enum node_news node_news(struct node *n, struct why *failure, char invitation[ADDRESS_MAX])
+enum node_news node_news(struct node *n, struct why *failure, struct service_invitation *invitation)
 {
     struct shared *s = node_lock(n);
     enum node_news news = NODE_NOTHING;
@@ -291,9 +291,9 @@ enum node_news node_news(struct node *n, struct why *failure, char invitation[AD
         news = NODE_FAILED;
     } else if (s->removed) {
         news = NODE_REMOVED;
-    } else if (n->invitation[0] != '\0') {
-        memcpy(invitation, n->invitation, ADDRESS_MAX);
-        n->invitation[0] = '\0';
+    } else if (n->invitation.cluster != 0) {
+        *invitation = n->invitation;
+        n->invitation.cluster = 0;
         news = NODE_INVITED;
     }
     node_unlock(n, &s);

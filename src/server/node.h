@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "server/role.h"
+#include "server/service.h"
 #include "server/shared.h"
 #include "store/datadir.h"
 
@@ -57,8 +58,8 @@ struct node {
     pthread_t main_thread;
     pthread_mutex_t mutex; /* the lock; guards all below */
     struct shared shared;
-    char invitation[ADDRESS_MAX]; /* not "": main shall wipe this pristine member and join there */
-    bool main_told;               /* main was sent NODE_SIGNAL for what it has not looked at yet */
+    struct service_invitation invitation; /* cluster not 0: main shall wipe this pristine member and join there */
+    bool main_told;                       /* main was sent NODE_SIGNAL for what it has not looked at yet */
     struct role roles[NODE_ROLES_MAX];
     unsigned role_count;
     struct receiver receivers[NODE_RECEIVERS];
@@ -84,7 +85,7 @@ int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum
 int node_joined(struct node *n, uint64_t cluster, raft_index index, struct why *why);
 
 enum node_news { NODE_NOTHING, NODE_FAILED, NODE_REMOVED, NODE_INVITED };
-enum node_news node_news(struct node *n, struct why *failure, char invitation[ADDRESS_MAX]);
+enum node_news node_news(struct node *n, struct why *failure, struct service_invitation *invitation);
 
 /* The only way to a struct shared *. */
 struct shared *node_lock(struct node *n);

@@ -129,6 +129,7 @@ static void add_member(struct node *n, const json_t *object, struct answer *a)
 
     take_text(object, "name", change.name, sizeof change.name);
     take_text(object, "role", role, sizeof role);
+    take_text(object, "replaces", change.replaces, sizeof change.replaces);
     take_text(object, "profile", profile, sizeof profile);
     change.role = strcmp(role, "learner") == 0 ? SERVICE_ROLE_LEARNER : SERVICE_ROLE_UNCHANGED;
     change.profile = profile[0] == '\0' ? PROFILE_RAFTD : profile_of_name(profile);
@@ -153,17 +154,52 @@ static void invitation(struct node *n, const json_t *object, struct answer *a)
 {
     struct service_result *result = xcalloc(1, sizeof *result);
     struct service_membership self;
-    uint64_t cluster = take_id(object, "cluster");
-    char leader[ADDRESS_MAX];
+    struct service_invitation i = {
+        .cluster = take_id(object, "cluster"),
+        .learner = json_is_true(json_object_get(object, "learner")),
+        .replaces = take_id(object, "replaces"),
+    };
 
-    if (cluster == 0 || !take_address(object, "leader", leader) || leader[0] == '\0') {
+    if (i.cluster == 0 || !take_address(object, "leader", i.leader) || i.leader[0] == '\0') {
         say(a, 400, "an invitation has \"cluster\" and \"leader\"");
         goto out;
     }
-    service_invited(n, cluster, leader, &self, result);
+    service_invited(n, &i, &self, result);
     if (result->code == SERVICE_OK)
         say_json(a, json_pack("{s:I, s:I, s:s}", "cluster", (json_int_t)self.cluster, "id", (json_int_t)self.id, "name",
                               self.name));
+    else
+        refuse(a, result);
+out:
+    free(result);
+}
+
+/* What a leader that handed over asks of us, its successor (join_change): "ID" or "ID?force=1" is to go or to be a learner. */
+static void change_member(struct node *n, bool removes, struct view rest, const json_t *object, struct answer *a)
+{
+    struct service_result *result = xcalloc(1, sizeof *result);
+    struct service_member_change change = {.role = SERVICE_ROLE_LEARNER};
+    char name[SERVICE_NAME_MAX];
+    size_t length = rest.size;
+    const uint8_t *query = length == 0 ? NULL : memchr(rest.data, '?', length);
+
+    if (query != NULL) {
+        length = (size_t)(query - rest.data);
+        change.force = view_equal(view_of(query, rest.size - length), view_of_text("?force=1"));
+    }
+    if (length == 0 || length >= sizeof name ||
+        (!removes && (!take_address(object, "client", change.client) || !take_address(object, "peer", change.peer)))) {
+        say(a, 400, "a member is named by its id, and addresses are HOST:PORT");
+        goto out;
+    }
+    memcpy(name, rest.data, length);
+    name[length] = '\0';
+    if (removes)
+        service_member_remove(n, name, &change, SERVICE_DEADLINE_MS, result);
+    else
+        service_member_update(n, name, &change, SERVICE_DEADLINE_MS, result);
+    if (result->code == SERVICE_OK)
+        say(a, 200, "done");
     else
         refuse(a, result);
 out:
@@ -177,10 +213,18 @@ static bool asks_for(const struct link_request *q, const char *method, const cha
 
 static void answer_request(struct node *n, const struct link_request *q, struct answer *a)
 {
+    const struct view members = view_of_text("/cluster/members/");
+    bool removes = view_equal(q->method, view_of_text("DELETE"));
     json_t *object = NULL;
 
     if (asks_for(q, "GET", "/cluster/identity")) {
         identity(n, a);
+        return;
+    }
+    if (view_starts_with(q->target, members) && (removes || view_equal(q->method, view_of_text("PUT")))) {
+        object = object_of(q->body);
+        change_member(n, removes, view_of(q->target.data + members.size, q->target.size - members.size), object, a);
+        json_decref(object);
         return;
     }
     if (!asks_for(q, "POST", "/cluster/members") && !asks_for(q, "POST", "/cluster/invitation")) {

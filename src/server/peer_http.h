@@ -3,7 +3,8 @@
  *
  *     GET  /cluster/identity      {"cluster":ID,"id":ID,"name":NAME}; cluster 0: member of none yet
  *     POST /cluster/members       a server joins (join.h); elsewhere than at the leader 307 to the leader's port for members
- *     POST /cluster/invitation    a leader asks this server to join its cluster */
+ *     POST /cluster/invitation    a leader asks this server to join its cluster
+ *     DELETE, PUT /cluster/members/ID    a leader that handed over to us wants to be removed, or to be a learner */
 #ifndef SERVER_PEER_HTTP_H
 #define SERVER_PEER_HTTP_H
 

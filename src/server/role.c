@@ -38,7 +38,7 @@ static void tell_main(struct node *n)
 {
     const struct shared *s = &n->shared;
 
-    if (n->main_told || (s->failure == 0 && !s->removed && n->invitation[0] == '\0'))
+    if (n->main_told || (s->failure == 0 && !s->removed && n->invitation.cluster == 0))
         return;
     n->main_told = true;
     pthread_kill(n->main_thread, NODE_SIGNAL);

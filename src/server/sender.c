@@ -16,8 +16,8 @@
 
 #define SEND_BYTES_MAX (256u << 10)
 #define SEND_BYTES_PER_MS                                                                                              \
-    1024u /* slower than that is given up: a large entry may take longer than an election timeout */
-#define GREET_MS       500 /* how often a member that moved makes sure that the others have heard of it */
+    1024u            /* slower than that is given up: a large entry may take longer than an election timeout */
+#define GREET_MS 500 /* how often a member that moved makes sure that the others have heard of it */
 
 enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP, SENDER_GREET };
 

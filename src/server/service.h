@@ -48,12 +48,21 @@ struct service_stamp {
     uint64_t index; /* of a write: its log index; else what this member has applied */
 };
 
+/* What the cluster is after a change of its members. */
+struct service_outlook {
+    bool changes; /* false: it is so already */
+    unsigned voters, learners;
+    unsigned reachable;        /* voters that answer now */
+    unsigned quorum, can_lose; /* how many of the reachable may go before there is no quorum */
+};
+
 struct service_result {
     enum service_code code;
     struct service_stamp stamp;
-    uint64_t etag;  /* of a write or a failed condition: index of the key's last change */
-    bool created;   /* of a set: there was no such key; of a new member: it was not there */
-    char text[800]; /* for INVALID, CONFLICT, FAILED: one sentence for the person who asked */
+    uint64_t etag;                  /* of a write or a failed condition: index of the key's last change */
+    bool created;                   /* of a set: there was no such key; of a new member: it was not there */
+    struct service_outlook outlook; /* of a change of members */
+    char text[800]; /* for INVALID, CONFLICT, FAILED, and a dry run: one sentence for the person who asked */
 };
 
 void service_stamp(struct node *n, struct service_stamp *out); /* at once */
@@ -102,6 +111,7 @@ struct service_member {
     char name[SERVICE_NAME_MAX];
     const char *role; /* "leader", "follower" (also while it stands for election), "learner" */
     bool voter, stays_learner;
+    uint64_t replaces; /* the member whose place it takes when it has caught up; 0: nobody's */
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* client "": it was added and has not come yet */
     enum profile profile;
     uint64_t created_s; /* when it was added, in seconds since 1970 */
@@ -127,13 +137,20 @@ struct service_member_change {
     enum profile profile;                        /* what it speaks at `client` */
     bool waits; /* it wants to be the member that was expected by its name, and is NOT_FOUND until it is expected */
     enum { SERVICE_ROLE_UNCHANGED, SERVICE_ROLE_VOTER, SERVICE_ROLE_LEARNER } role;
+    char replaces[SERVICE_NAME_MAX]; /* of a new member: name or id of the one whose place it takes; "": nobody's */
+    bool dry_run;                    /* only say, in outlook and text, what it would do */
+    bool force;                      /* even if those who can be reached now are no quorum after it */
 };
 struct service_membership {
     uint64_t cluster, id, index; /* index: of the configuration entry */
     char name[SERVICE_NAME_MAX];
 };
-/* Adds a member (as learner; it gets its vote when it has caught up, unless role is LEARNER). Adding one that is there
- * already with the same id changes what differs. OK once committed. */
+/* All changes are idempotent: what is so already, a member removed of late included, is OK. CONFLICT: also a change after
+ * which the voters that answer now would be no quorum, unless it is forced. A leader that is to lose its own vote hands
+ * leadership over and has its successor do it.
+ * Adds a member (as learner; it gets its vote when it has caught up, unless role is LEARNER). Adding one that is there
+ * already with the same id changes what differs. OK once committed. One that replaces another takes its place when it has
+ * caught up: that is in the configuration, so a later leader does it too. */
 void service_member_add(struct node *n, const struct service_member_change *c, unsigned deadline_ms,
                         struct service_membership *out, struct service_result *r);
 /* Adds a member of that name which will be found at `peer` and may not be up yet: a learner with nobody behind it, until a
@@ -143,12 +160,20 @@ void service_member_expect(struct node *n, const char *name, const char *peer, u
 /* Changes role or addresses of a member. */
 void service_member_update(struct node *n, const char *name_or_id, const struct service_member_change *c,
                            unsigned deadline_ms, struct service_result *r);
-void service_member_remove(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r);
+/* Of `how` only dry_run and force count. */
+void service_member_remove(struct node *n, const char *name_or_id, const struct service_member_change *how,
+                           unsigned deadline_ms, struct service_result *r);
 /* Hands leadership to that voter ("": to the best); OK when another one leads. */
 void service_transfer(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r);
 /* The leader of cluster `cluster` at client address `leader` asks us to join it. OK (and then this server joins) if we are
  * pristine: no client data, no other member. CONFLICT else, and nothing is lost. */
-void service_invited(struct node *n, uint64_t cluster, const char *leader, struct service_membership *self,
+struct service_invitation {
+    uint64_t cluster;
+    char leader[ADDRESS_MAX];
+    bool learner;
+    uint64_t replaces; /* the member whose place we shall take; 0: nobody's */
+};
+void service_invited(struct node *n, const struct service_invitation *i, struct service_membership *self,
                      struct service_result *r);
 
 /* ---- this server ---- */

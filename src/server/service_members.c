@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/logger.h"
-#include "net/http_call.h"
+#include "server/change.h"
 #include "server/join.h"
 #include "server/service_private.h"
 
@@ -60,6 +60,7 @@ void service_cluster(struct node *n, struct service_cluster *out)
         to->id = m->id;
         to->voter = m->role == RAFT_VOTER;
         to->stays_learner = m->stays_learner;
+        to->replaces = m->replaces;
         to->role = m->id == status.leader ? "leader" : to->voter ? "follower" : "learner";
         memcpy(to->name, m->name, sizeof to->name);
         memcpy(to->client, m->client, sizeof to->client);
@@ -73,29 +74,10 @@ void service_cluster(struct node *n, struct service_cluster *out)
 
 /* ---- changing ---- */
 
-/* What a change makes of the configuration in force: OK and *next (equal to it: nothing to do), or a refusal with its text. */
-typedef enum service_code change_plan(const struct shared *s, const void *arg, struct members *next,
-                                      struct service_result *r);
-
 static enum service_code refuse(struct service_result *r, enum service_code code, const char *text)
 {
     snprintf(r->text, sizeof r->text, "%s", text);
     return code;
-}
-
-static bool same_members(const struct members *a, const struct members *b)
-{
-    struct bytes x, y;
-    bool same = false;
-
-    bytes_init(&x, MEMBERS_SIZE_MAX);
-    bytes_init(&y, MEMBERS_SIZE_MAX);
-    members_encode(a, &x);
-    members_encode(b, &y);
-    same = view_equal(bytes_view(&x), bytes_view(&y));
-    bytes_clear(&x);
-    bytes_clear(&y);
-    return same;
 }
 
 /* Waits until `index` is committed and applied here; releases the lock meanwhile. */
@@ -155,105 +137,143 @@ static enum service_code change_turn(struct node *n, struct shared **s, const st
     return SERVICE_BUSY;
 }
 
+/* ---- leadership ---- */
+
+static enum service_code begin_transfer(struct shared *s, const char *name_or_id, struct service_result *r)
+{
+    const struct member *m = directory_find_name(&s->directory, name_or_id);
+    bool others = false;
+    raft_id to = 0;
+
+    if (name_or_id[0] != '\0') {
+        if (m == NULL)
+            return refuse(r, SERVICE_NOT_FOUND, "no member has this name or id");
+        if (m->role != RAFT_VOTER)
+            return refuse(r, SERVICE_CONFLICT, "it is a learner: only a voter can lead");
+        to = m->id;
+    }
+    if (to == s->self)
+        return SERVICE_OK;
+    for (unsigned i = 0; i < s->directory.latest.count; i++)
+        others |= s->directory.latest.list[i].role == RAFT_VOTER && s->directory.latest.list[i].id != s->self;
+    if (!others)
+        return refuse(r, SERVICE_CONFLICT, "there is no other voter");
+    raft_transfer(s->raft, clock_now_ms(), to);
+    return SERVICE_UNKNOWN; /* until another one leads */
+}
+
+/* Hands leadership over and waits until somebody else has it; releases the lock meanwhile. */
+static enum service_code transfer(struct node *n, struct shared *s, const char *name_or_id, raft_time until,
+                                  struct service_result *r)
+{
+    struct raft_status status;
+    enum service_code code = begin_transfer(s, name_or_id, r);
+
+    while (code == SERVICE_UNKNOWN && clock_now_ms() < until) {
+        node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
+        raft_status(s->raft, &status);
+        if (status.role != RAFT_LEADER && status.leader != 0)
+            code = SERVICE_OK;
+        else if (status.role == RAFT_LEADER && !status.transferring)
+            code = refuse(r, SERVICE_CONFLICT, "the other member did not take over in time; this one still leads");
+    }
+    return code;
+}
+
+void service_transfer(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r)
+{
+    struct shared *s = node_lock(n);
+
+    service_result_init(r);
+    r->code = service_leads(s);
+    if (r->code == SERVICE_OK)
+        r->code = transfer(n, s, name_or_id, clock_now_ms() + deadline_ms, r);
+    service_fill_stamp(s, &r->stamp);
+    node_unlock(n, &s);
+}
+
+/* ---- changing ---- */
+
+/* What a round of change_round came to. */
+enum turn { TURN_OVER, TURN_AGAIN, TURN_ELSEWHERE };
+
+/* Plans the change, and makes it if it may be made now: r->code. TURN_ELSEWHERE: it would take our own vote, so another
+ * member leads now and shall make it. A forced one is made here if nobody takes over. */
+static enum turn change_round(struct node *n, struct shared **s, const struct change *c, struct members *next,
+                              raft_time until, struct service_result *r, raft_index *index)
+{
+    r->code = service_leads(*s);
+    if (r->code != SERVICE_OK)
+        return TURN_OVER;
+    *next = (*s)->directory.latest;
+    r->code = change_plan(*s, c, next, r);
+    if (r->code == SERVICE_OK)
+        r->code = change_judge(*s, clock_now_ms(), c, next, r);
+    if (r->code != SERVICE_OK || c->asked->dry_run)
+        return TURN_OVER;
+    if (!r->outlook.changes) {
+        *index = (*s)->directory.latest_index;
+        r->code = await_index(n, s, *index, raft_term_at((*s)->raft, *index), until);
+        return TURN_OVER;
+    }
+    if (change_deposes_us(*s, next)) {
+        r->code = transfer(n, *s, "", until, r);
+        if (r->code == SERVICE_OK)
+            return TURN_ELSEWHERE;
+        if (r->code != SERVICE_CONFLICT || !c->asked->force || service_leads(*s) != SERVICE_OK)
+            return TURN_OVER;
+    }
+    r->code = change_turn(n, s, next, until, r, index);
+    return r->code == SERVICE_BUSY ? TURN_AGAIN : TURN_OVER;
+}
+
+/* Asks the member that leads now, whom r->stamp names, to do to us what we, leading, would not. */
+static void change_elsewhere(const struct change *c, raft_id self, raft_time until, struct service_result *r)
+{
+    struct join_change change = {
+        .leader = r->stamp.leader_peer, /* whatever it speaks to clients */
+        .member = self,
+        .remove = c->kind == CHANGE_REMOVE,
+        .client = c->asked->client,
+        .peer = c->asked->peer,
+        .force = c->asked->force,
+    };
+    raft_time now = clock_now_ms();
+    struct why why = {""};
+    int status = 0, err = join_change(&change, until > now ? (int)(until - now) : 0, &status, &why);
+
+    if (err == 0 && status < 300)
+        return;
+    r->code = status == 409 ? SERVICE_CONFLICT : status == 503 ? SERVICE_NO_LEADER : SERVICE_UNKNOWN;
+    snprintf(r->text, sizeof r->text, "%.390s", why.text);
+    log_warn("change of members handed on, but not done: leader=%s error=\"%s\"", change.leader, why.text);
+}
+
 /* Plans and proposes until it is this change's turn. *index: the entry that made it so, or the configuration in force. */
-static void change_members(struct node *n, change_plan *plan, const void *arg, raft_time until,
-                           struct service_result *r, raft_index *index)
+static void change_members(struct node *n, const struct change *c, raft_time until, struct service_result *r,
+                           raft_index *index)
 {
     struct members *next = xmalloc(sizeof *next);
     struct shared *s = node_lock(n);
+    raft_id self = s->self;
+    enum turn turn = TURN_AGAIN;
 
     for (;;) {
-        r->code = service_leads(s);
-        if (r->code != SERVICE_OK)
-            break;
-        *next = s->directory.latest;
-        r->code = plan(s, arg, next, r);
-        if (r->code != SERVICE_OK)
-            break;
-        if (same_members(next, &s->directory.latest)) {
-            *index = s->directory.latest_index;
-            r->code = await_index(n, &s, *index, raft_term_at(s->raft, *index), until);
-            break;
-        }
-        r->code = change_turn(n, &s, next, until, r, index);
-        if (r->code != SERVICE_BUSY || clock_now_ms() >= until)
+        turn = change_round(n, &s, c, next, until, r, index);
+        if (turn != TURN_AGAIN || clock_now_ms() >= until)
             break;
         node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
     }
     service_fill_stamp(s, &r->stamp);
-    if (r->code == SERVICE_OK)
+    if (turn == TURN_OVER && r->code == SERVICE_OK && !c->asked->dry_run)
         r->stamp.index = *index;
     node_unlock(n, &s);
     free(next);
+    if (turn == TURN_ELSEWHERE)
+        change_elsewhere(c, self, until, r);
 }
 
 /* ---- add ---- */
-
-static bool address_taken(struct members *m, raft_id id, const char *peer, const char *client, struct member **by)
-{
-    for (unsigned i = 0; i < m->count; i++) {
-        *by = &m->list[i];
-        if ((*by)->id != id &&
-            (strcmp((*by)->peer, peer) == 0 || (client[0] != '\0' && strcmp((*by)->client, client) == 0)))
-            return true;
-    }
-    return false;
-}
-
-/* Added, but no server has come to be it. */
-static bool is_expected(const struct member *m)
-{
-    return m->client[0] == '\0';
-}
-
-static enum service_code plan_add(const struct shared *s, const void *arg, struct members *next,
-                                  struct service_result *r)
-{
-    const struct service_member_change *c = arg;
-    struct member *m = members_by_name(next, c->name);
-    struct member *taken = NULL;
-
-    (void)s;
-    r->created = false;
-    if (m != NULL && is_expected(m)) {
-        m->id = c->id; /* no voter, so nothing is lost with an id behind which nobody ever was */
-        r->created = true;
-    }
-    if (m != NULL && m->id != c->id) {
-        snprintf(r->text, sizeof r->text,
-                 "the name %s belongs to member %llu; choose another with -name, or, if that one is gone for good: "
-                 "DELETE /cluster/members/%s",
-                 c->name, (unsigned long long)m->id, c->name);
-        return SERVICE_CONFLICT;
-    }
-    if (address_taken(next, c->id, c->peer, c->client, &taken)) {
-        snprintf(r->text, sizeof r->text,
-                 "the address %s belongs to member %s; if that one is gone for good: DELETE /cluster/members/%s",
-                 c->client, taken->name, taken->name);
-        return SERVICE_CONFLICT;
-    }
-    m = members_by_id(next, c->id);
-    if (m == NULL && c->waits) {
-        snprintf(r->text, sizeof r->text, "member %s has not been added to this cluster yet", c->name);
-        return SERVICE_NOT_FOUND;
-    }
-    if (m == NULL) {
-        r->created = true;
-        if (next->count == RAFT_MEMBERS_MAX)
-            return refuse(r, SERVICE_CONFLICT, "the cluster has 16 members, which is the limit");
-        m = &next->list[next->count++];
-        memset(m, 0, sizeof *m);
-        m->id = c->id;
-        m->created_s = clock_wall_s();
-        m->role = RAFT_LEARNER; /* it gets its vote when it has caught up [thesis 4.2.1] */
-        m->stays_learner = c->role == SERVICE_ROLE_LEARNER;
-    }
-    memcpy(m->name, c->name, sizeof m->name);
-    memcpy(m->client, c->client, sizeof m->client);
-    memcpy(m->peer, c->peer, sizeof m->peer);
-    m->profile = c->profile;
-    return SERVICE_OK;
-}
 
 static bool valid_address(const char *text)
 {
@@ -304,53 +324,80 @@ static enum service_code await_member(struct node *n, raft_id id, raft_time unti
     return code;
 }
 
-static void invite(struct node *n, const struct service_member_change *c, raft_time until,
-                   struct service_membership *out, struct service_result *r)
+/* Who is a member at that address, and lives, needs no invitation: the change is about that one. */
+static bool recognise(const struct shared *s, struct service_member_change *c)
 {
-    struct join_invitation invitation = {0};
+    struct raft_peer_status peer;
+
+    for (unsigned i = 0; i < s->directory.latest.count; i++) {
+        const struct member *m = &s->directory.latest.list[i];
+
+        if (c->client[0] != '\0' ? strcmp(m->client, c->client) != 0 : strcmp(m->peer, c->peer) != 0)
+            continue;
+        if (m->id != s->self && (!raft_peer_status(s->raft, clock_now_ms(), m->id, &peer) || !peer.active))
+            continue;
+        c->id = m->id;
+        memcpy(c->name, m->name, sizeof c->name);
+        memcpy(c->client, m->client, sizeof c->client);
+        memcpy(c->peer, m->peer, sizeof c->peer);
+        c->profile = m->profile;
+        return true;
+    }
+    return false;
+}
+
+/* Whether the server at c->client may be invited, and with which words: r->code. */
+static void prepare_invitation(struct node *n, struct service_member_change *c, struct join_invitation *out,
+                               struct service_result *r)
+{
+    const struct change change = {.kind = CHANGE_ADD, .asked = c};
+    struct members *next = xmalloc(sizeof *next);
     struct shared *s = node_lock(n);
-    raft_time now = clock_now_ms();
-    struct why why = {""};
-    int err = 0;
+    const struct member *old = NULL;
 
     r->code = service_leads(s);
-    invitation.cluster = s->cluster;
-    memcpy(invitation.leader, s->profile == PROFILE_RAFTD ? s->client : s->peer, sizeof invitation.leader);
+    if (r->code == SERVICE_OK && !recognise(s, c)) {
+        *next = s->directory.latest;
+        r->code = change_plan(s, &change, next, r);
+        if (r->code == SERVICE_OK)
+            r->code = change_judge(s, clock_now_ms(), &change, next, r);
+    }
+    old = c->replaces[0] != '\0' ? directory_find_name(&s->directory, c->replaces) : NULL;
+    out->cluster = s->cluster;
+    out->learner = c->role == SERVICE_ROLE_LEARNER;
+    out->replaces = old != NULL ? old->id : 0;
+    memcpy(out->leader, s->profile == PROFILE_RAFTD ? s->client : s->peer, sizeof out->leader);
     if (c->client[0] == '\0')
-        memcpy(invitation.name, c->name, sizeof invitation.name);
+        memcpy(out->name, c->name, sizeof out->name);
     service_fill_stamp(s, &r->stamp);
     node_unlock(n, &s);
-    if (r->code != SERVICE_OK)
-        return;
-    err = join_invite(c->client[0] != '\0' ? c->client : c->peer, &invitation, until > now ? (int)(until - now) : 0,
-                      &why);
-    if (err != 0) {
+    free(next);
+}
+
+static void invite(struct node *n, const char *address, struct join_invitation *invitation, raft_time until,
+                   struct service_membership *out, struct service_result *r)
+{
+    raft_time now = clock_now_ms();
+    struct why why = {""};
+
+    if (join_invite(address, invitation, until > now ? (int)(until - now) : 0, &why) != 0) {
         r->code = SERVICE_CONFLICT; /* it refuses or cannot be reached: nothing that this server could mend */
-        snprintf(r->text, sizeof r->text, "%.200s", why.text);
+        r->created = false;
+        snprintf(r->text, sizeof r->text, "%.390s", why.text);
         return;
     }
     r->created = true;
-    r->code = await_member(n, invitation.id, until, out, r);
+    r->code = await_member(n, invitation->id, until, out, r);
 }
 
-void service_member_add(struct node *n, const struct service_member_change *c, unsigned deadline_ms,
-                        struct service_membership *out, struct service_result *r)
+/* A change that names a member by its id. */
+static void add_known(struct node *n, const struct service_member_change *c, raft_time until,
+                      struct service_membership *out, struct service_result *r)
 {
-    raft_time until = clock_now_ms() + deadline_ms;
+    const struct change change = {.kind = CHANGE_ADD, .asked = c};
     struct shared *s = NULL;
 
-    service_result_init(r);
-    memset(out, 0, sizeof *out);
-    r->code = check_add(c, r);
-    if (r->code != SERVICE_OK) {
-        service_stamp(n, &r->stamp);
-        return;
-    }
-    if (c->id == 0) {
-        invite(n, c, until, out, r);
-        return;
-    }
-    change_members(n, plan_add, c, until, r, &out->index);
+    change_members(n, &change, until, r, &out->index);
     if (r->code != SERVICE_OK)
         return;
     s = node_lock(n);
@@ -360,48 +407,36 @@ void service_member_add(struct node *n, const struct service_member_change *c, u
     memcpy(out->name, c->name, sizeof out->name);
 }
 
-/* ---- expect ---- */
-
-struct expectation {
-    raft_id id; /* nobody's; a place in the configuration must have one */
-    const char *name, *peer;
-};
-
-static enum service_code plan_expect(const struct shared *s, const void *arg, struct members *next,
-                                     struct service_result *r)
+void service_member_add(struct node *n, const struct service_member_change *c, unsigned deadline_ms,
+                        struct service_membership *out, struct service_result *r)
 {
-    const struct expectation *e = arg;
-    struct member *m = members_by_name(next, e->name);
-    struct member *taken = NULL;
+    raft_time until = clock_now_ms() + deadline_ms;
+    struct service_member_change asked = *c;
+    struct join_invitation invitation = {0};
 
-    (void)s;
-    if (address_taken(next, m != NULL ? m->id : 0, e->peer, "", &taken)) {
-        snprintf(r->text, sizeof r->text, "the address %s belongs to member %s", e->peer, taken->name);
-        return SERVICE_CONFLICT;
+    service_result_init(r);
+    memset(out, 0, sizeof *out);
+    r->code = check_add(c, r);
+    if (r->code != SERVICE_OK) {
+        service_stamp(n, &r->stamp);
+        return;
     }
-    if (m != NULL && !is_expected(m) && strcmp(m->peer, e->peer) != 0) {
-        snprintf(r->text, sizeof r->text, "member %s is there, at %s; remove it first", e->name, m->peer);
-        return SERVICE_CONFLICT;
-    }
-    r->created = m == NULL;
-    if (m == NULL) {
-        if (next->count == RAFT_MEMBERS_MAX)
-            return refuse(r, SERVICE_CONFLICT, "the cluster has 16 members, which is the limit");
-        m = &next->list[next->count++];
-        memset(m, 0, sizeof *m);
-        m->id = e->id;
-        m->role = RAFT_LEARNER;
-        m->created_s = clock_wall_s();
-        snprintf(m->name, sizeof m->name, "%s", e->name);
-    }
-    snprintf(m->peer, sizeof m->peer, "%s", e->peer);
-    return SERVICE_OK;
+    if (asked.id == 0)
+        prepare_invitation(n, &asked, &invitation, r);
+    if (r->code != SERVICE_OK || (asked.id == 0 && asked.dry_run))
+        return;
+    if (asked.id == 0)
+        invite(n, asked.client[0] != '\0' ? asked.client : asked.peer, &invitation, until, out, r);
+    else
+        add_known(n, &asked, until, out, r);
 }
 
 void service_member_expect(struct node *n, const char *name, const char *peer, unsigned deadline_ms,
                            struct service_result *r)
 {
-    struct expectation e = {.id = (clock_random() >> 11) | 1, .name = name, .peer = peer};
+    /* The id is nobody's; a place in the configuration must have one. */
+    struct service_member_change asked = {.id = (clock_random() >> 11) | 1};
+    const struct change change = {.kind = CHANGE_EXPECT, .asked = &asked};
     raft_index index = 0;
 
     service_result_init(r);
@@ -410,70 +445,17 @@ void service_member_expect(struct node *n, const char *name, const char *peer, u
         r->code = refuse(r, SERVICE_INVALID, "a member has a name and an address HOST:PORT");
         return;
     }
-    change_members(n, plan_expect, &e, clock_now_ms() + deadline_ms, r, &index);
+    snprintf(asked.name, sizeof asked.name, "%s", name);
+    snprintf(asked.peer, sizeof asked.peer, "%s", peer);
+    change_members(n, &change, clock_now_ms() + deadline_ms, r, &index);
 }
 
-/* ---- update, remove, transfer ---- */
-
-struct named_change {
-    const char *name_or_id;
-    const struct service_member_change *change;
-};
-
-static struct member *find_named(const struct shared *s, const char *name_or_id, struct members *next,
-                                 struct service_result *r)
-{
-    const struct member *m = directory_find_name(&s->directory, name_or_id);
-
-    if (m == NULL) {
-        snprintf(r->text, sizeof r->text, "no member has this name or id");
-        return NULL;
-    }
-    return members_by_id(next, m->id);
-}
-
-static unsigned count_voters(const struct members *m)
-{
-    unsigned voters = 0;
-
-    for (unsigned i = 0; i < m->count; i++)
-        voters += m->list[i].role == RAFT_VOTER;
-    return voters;
-}
-
-static enum service_code plan_update(const struct shared *s, const void *arg, struct members *next,
-                                     struct service_result *r)
-{
-    const struct named_change *u = arg;
-    const struct service_member_change *c = u->change;
-    struct member *m = find_named(s, u->name_or_id, next, r);
-    struct member *taken = NULL;
-
-    if (m == NULL)
-        return SERVICE_NOT_FOUND;
-    if (c->role == SERVICE_ROLE_VOTER && m->role == RAFT_LEARNER && !raft_caught_up(s->raft, m->id))
-        return refuse(r, SERVICE_CONFLICT, "the learner has not caught up yet; try again when its lag is small");
-    if (c->role == SERVICE_ROLE_LEARNER && m->role == RAFT_VOTER && count_voters(next) == 1)
-        return refuse(r, SERVICE_CONFLICT, "it is the only voter");
-    if (c->role != SERVICE_ROLE_UNCHANGED) {
-        m->role = c->role == SERVICE_ROLE_VOTER ? RAFT_VOTER : RAFT_LEARNER;
-        m->stays_learner = c->role == SERVICE_ROLE_LEARNER;
-    }
-    if (c->client[0] != '\0')
-        memcpy(m->client, c->client, sizeof m->client);
-    if (c->peer[0] != '\0')
-        memcpy(m->peer, c->peer, sizeof m->peer);
-    if (address_taken(next, m->id, m->peer, m->client, &taken)) {
-        snprintf(r->text, sizeof r->text, "this address belongs to member %s", taken->name);
-        return SERVICE_CONFLICT;
-    }
-    return SERVICE_OK;
-}
+/* ---- update, remove ---- */
 
 void service_member_update(struct node *n, const char *name_or_id, const struct service_member_change *c,
                            unsigned deadline_ms, struct service_result *r)
 {
-    struct named_change u = {.name_or_id = name_or_id, .change = c};
+    const struct change change = {.kind = CHANGE_UPDATE, .name_or_id = name_or_id, .asked = c};
     raft_index index = 0;
 
     service_result_init(r);
@@ -482,74 +464,17 @@ void service_member_update(struct node *n, const char *name_or_id, const struct 
         r->code = refuse(r, SERVICE_INVALID, "\"client\" and \"peer\" must be HOST:PORT");
         return;
     }
-    change_members(n, plan_update, &u, clock_now_ms() + deadline_ms, r, &index);
+    change_members(n, &change, clock_now_ms() + deadline_ms, r, &index);
 }
 
-static enum service_code plan_remove(const struct shared *s, const void *arg, struct members *next,
-                                     struct service_result *r)
+void service_member_remove(struct node *n, const char *name_or_id, const struct service_member_change *how,
+                           unsigned deadline_ms, struct service_result *r)
 {
-    struct member *m = find_named(s, arg, next, r);
-    unsigned at = 0;
-
-    if (m == NULL)
-        return SERVICE_NOT_FOUND;
-    if (m->role == RAFT_VOTER && count_voters(next) == 1)
-        return refuse(r, SERVICE_CONFLICT,
-                      "it is the only voter: the cluster would end with it; stop the server instead");
-    at = (unsigned)(m - next->list);
-    memmove(m, m + 1, (next->count - at - 1) * sizeof *m);
-    next->count--;
-    return SERVICE_OK;
-}
-
-void service_member_remove(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r)
-{
+    const struct change change = {.kind = CHANGE_REMOVE, .name_or_id = name_or_id, .asked = how};
     raft_index index = 0;
 
     service_result_init(r);
-    change_members(n, plan_remove, name_or_id, clock_now_ms() + deadline_ms, r, &index);
-}
-
-static enum service_code begin_transfer(struct shared *s, const char *name_or_id, struct service_result *r)
-{
-    const struct member *m = directory_find_name(&s->directory, name_or_id);
-    raft_id to = 0;
-
-    if (name_or_id[0] != '\0') {
-        if (m == NULL)
-            return refuse(r, SERVICE_NOT_FOUND, "no member has this name or id");
-        if (m->role != RAFT_VOTER)
-            return refuse(r, SERVICE_CONFLICT, "it is a learner: only a voter can lead");
-        to = m->id;
-    }
-    if (to == s->self)
-        return SERVICE_OK;
-    if (count_voters(&s->directory.latest) == 1)
-        return refuse(r, SERVICE_CONFLICT, "there is no other voter");
-    raft_transfer(s->raft, clock_now_ms(), to);
-    return SERVICE_UNKNOWN; /* until another one leads */
-}
-
-void service_transfer(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r)
-{
-    struct shared *s = node_lock(n);
-    raft_time until = clock_now_ms() + deadline_ms;
-    struct raft_status status;
-
-    service_result_init(r);
-    r->code = service_leads(s);
-    if (r->code == SERVICE_OK)
-        r->code = begin_transfer(s, name_or_id, r);
-    while (r->code == SERVICE_UNKNOWN && clock_now_ms() < until) {
-        node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
-        raft_status(s->raft, &status);
-        if (status.role != RAFT_LEADER && status.leader != 0)
-            r->code = SERVICE_OK;
-        else if (status.role == RAFT_LEADER && !status.transferring)
-            r->code = refuse(r, SERVICE_CONFLICT, "the other member did not take over in time; this one still leads");
-    }
-    service_fill_stamp(s, &r->stamp);
-    node_unlock(n, &s);
+    change_members(n, &change, clock_now_ms() + deadline_ms, r, &index);
 }
 
 /* ---- being invited ---- */
@@ -568,21 +493,21 @@ static bool close_doors_if_alone(struct shared *s, uint64_t cluster)
     return true;
 }
 
-static void accept_invitation(struct node *n, struct shared *s, uint64_t cluster, const char *leader,
+static void accept_invitation(struct node *n, struct shared *s, const struct service_invitation *i,
                               struct service_membership *self)
 {
-    snprintf(n->invitation, sizeof n->invitation, "%s", leader);
-    self->cluster = cluster;
+    n->invitation = *i;
+    self->cluster = i->cluster;
     self->id = s->self;
     memcpy(self->name, s->name, sizeof self->name);
-    log_info("invited to join: cluster=%llu leader=%s", (unsigned long long)cluster, leader);
+    log_info("invited to join: cluster=%llu leader=%s", (unsigned long long)i->cluster, i->leader);
 }
 
-void service_invited(struct node *n, uint64_t cluster, const char *leader, struct service_membership *self,
+void service_invited(struct node *n, const struct service_invitation *i, struct service_membership *self,
                      struct service_result *r)
 {
     struct shared *s = node_lock(n);
-    bool closed = valid_address(leader) && close_doors_if_alone(s, cluster), pristine = false;
+    bool closed = valid_address(i->leader) && close_doors_if_alone(s, i->cluster), pristine = false;
 
     service_result_init(r);
     memset(self, 0, sizeof *self);
@@ -590,7 +515,7 @@ void service_invited(struct node *n, uint64_t cluster, const char *leader, struc
     pristine = closed && !kv_store_has_client_data(n->kv);
     s = node_lock(n);
     if (pristine && s->phase == PHASE_INVITED) /* and not stopping meanwhile */
-        accept_invitation(n, s, cluster, leader, self);
+        accept_invitation(n, s, i, self);
     else
         r->code =
             refuse(r, SERVICE_CONFLICT,

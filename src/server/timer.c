@@ -1,5 +1,7 @@
 /* timer.c -- the role that lets time pass for the core, and does the leader's chores: the no-op of a new term, promoting
- * learners that have caught up, and making known the new address of a member that moved.
+ * learners that have caught up, removing members whose place another one has taken, and making known the new address of a
+ * member that moved. No chore takes votes so that those who answer now are no quorum any more: a learner that has caught up
+ * and died gets none [thesis 4.2.1].
  *
  * A chore's entry is made in `work`, without the lock, and proposed in `done` if the reason for it still stands. */
 #include <stdio.h>
@@ -8,12 +10,14 @@
 
 #include "base/check.h"
 #include "base/logger.h"
+#include "server/change.h"
 #include "server/role.h"
 #include "server/shared.h"
 
-#define CHORE_RETRY_MS 50
+#define CHORE_RETRY_MS     50
+#define HAND_OVER_RETRY_MS 1000 /* a transfer that nobody took up has stopped clients for an election timeout */
 
-enum chore { CHORE_NONE, CHORE_NOOP, CHORE_CONFIG };
+enum chore { CHORE_NONE, CHORE_NOOP, CHORE_CONFIG, CHORE_HAND_OVER };
 
 struct timer_job {
     enum chore chore;
@@ -66,6 +70,8 @@ static bool no_change_in_flight(const struct shared *s)
 
 static enum chore wanted_chore(const struct shared *s)
 {
+    const struct member *old = NULL;
+
     if (raft_wants_noop(s->raft))
         return CHORE_NOOP;
     for (unsigned i = 0; i < s->directory.latest.count; i++) {
@@ -73,6 +79,9 @@ static enum chore wanted_chore(const struct shared *s)
 
         if ((deserves_vote(s, m) || has_moved(s, m)) && no_change_in_flight(s))
             return CHORE_CONFIG;
+        old = change_replaced(s, m);
+        if (old != NULL && no_change_in_flight(s))
+            return old->id == s->self ? CHORE_HAND_OVER : CHORE_CONFIG;
     }
     return CHORE_NONE;
 }
@@ -89,12 +98,8 @@ static raft_time timer_due(const struct shared *s, unsigned which)
     return due;
 }
 
-/* The latest configuration with all moves, and one learner at most promoted: one voter comes at a time [thesis 4.1]. */
-static void plan_config(const struct shared *s, struct members *out)
+static void plan_moves(const struct shared *s, struct members *out)
 {
-    bool promoted = false;
-
-    *out = s->directory.latest;
     for (unsigned i = 0; i < out->count; i++) {
         struct member *m = &out->list[i];
         const struct peer *p = peer_of(s, m->id);
@@ -104,11 +109,49 @@ static void plan_config(const struct shared *s, struct members *out)
             snprintf(m->peer, sizeof m->peer, "%s", m->id == s->self ? s->peer : p->moved_peer);
             m->profile = m->id == s->self ? s->profile : p->moved_profile;
         }
-        if (!promoted && deserves_vote(s, m)) {
-            m->role = RAFT_VOTER;
-            promoted = true;
-        }
     }
+}
+
+/* One learner promoted, or one member gone whose place is taken, at most: one voter comes or goes at a time [thesis 4.1]. */
+static void plan_vote(const struct shared *s, raft_time now, struct members *out)
+{
+    const struct members moved = *out;
+    const struct member *old = NULL;
+
+    for (unsigned i = 0; i < moved.count; i++) {
+        const struct member *m = &moved.list[i];
+
+        old = change_replaced(s, m);
+        if (deserves_vote(s, m))
+            out->list[i].role = RAFT_VOTER;
+        else if (old != NULL && old->id != s->self)
+            members_remove(out, old->id);
+        else
+            continue;
+        if (change_keeps_quorum(s, now, out))
+            return;
+        *out = moved;
+    }
+}
+
+static enum chore plan_chore(struct shared *s, raft_time now, struct members *out)
+{
+    enum chore chore = wanted_chore(s);
+
+    if (chore == CHORE_HAND_OVER) {
+        raft_transfer(s->raft, now, 0);
+        s->chores_at = now + HAND_OVER_RETRY_MS;
+        return CHORE_NONE;
+    }
+    if (chore != CHORE_CONFIG)
+        return chore;
+    *out = s->directory.latest;
+    plan_moves(s, out);
+    plan_vote(s, now, out);
+    if (!change_is_none(s, out))
+        return CHORE_CONFIG;
+    s->chores_at = now + CHORE_RETRY_MS;
+    return CHORE_NONE;
 }
 
 static void timer_take(struct shared *s, raft_time now, unsigned which, void *job)
@@ -117,11 +160,8 @@ static void timer_take(struct shared *s, raft_time now, unsigned which, void *jo
 
     (void)which;
     raft_tick(s->raft, now);
-    j->chore = s->chores_at <= now ? wanted_chore(s) : CHORE_NONE;
-    if (j->chore != CHORE_CONFIG)
-        return;
+    j->chore = s->chores_at <= now ? plan_chore(s, now, &j->members) : CHORE_NONE;
     j->config_index = s->directory.latest_index;
-    plan_config(s, &j->members);
 }
 
 static void timer_work(void *job)
@@ -130,6 +170,7 @@ static void timer_work(void *job)
 
     switch (j->chore) {
     case CHORE_NONE:
+    case CHORE_HAND_OVER:
         break;
     case CHORE_NOOP:
         j->entry = entry_new(RAFT_NOOP, 0);

@@ -6,7 +6,8 @@
 #include "base/codec.h"
 #include "base/err.h"
 
-_Static_assert(1 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 4 + MEMBER_NAME_MAX + 2 * (4 + ADDRESS_MAX) + 1 + 8) <=
+_Static_assert(2 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 8 + 4 + MEMBER_NAME_MAX + 2 * (4 + ADDRESS_MAX) + 1 + 8) +
+                       MEMBERS_GONE_MAX * (8 + 4 + MEMBER_NAME_MAX) <=
                    MEMBERS_SIZE_MAX,
                "the longest list fits");
 
@@ -32,6 +33,7 @@ static void walk_member(struct codec *c, struct member *m)
     codec_u64(c, &m->id);
     codec_u8(c, &role);
     codec_bool(c, &m->stays_learner);
+    codec_u64(c, &m->replaces);
     codec_text(c, m->name, sizeof m->name);
     codec_text(c, m->client, sizeof m->client);
     codec_text(c, m->peer, sizeof m->peer);
@@ -42,23 +44,39 @@ static void walk_member(struct codec *c, struct member *m)
 
     codec_require(c, m->id > 0 && m->id < MEMBER_ID_LIMIT);
     codec_require(c, role == RAFT_LEARNER || role == RAFT_VOTER);
+    codec_require(c, m->replaces < MEMBER_ID_LIMIT && m->replaces != m->id);
     codec_require(c, member_name_valid(m->name));
     codec_require(c, m->client[0] == '\0' || address_valid(m->client));
     codec_require(c, address_valid(m->peer));
     codec_require(c, profile < PROFILES);
 }
 
+static void walk_gone(struct codec *c, struct member_gone *g)
+{
+    codec_u64(c, &g->id);
+    codec_text(c, g->name, sizeof g->name);
+    codec_require(c, g->id > 0 && g->id < MEMBER_ID_LIMIT);
+    codec_require(c, member_name_valid(g->name));
+}
+
 void members_encode(const struct members *m, struct bytes *out)
 {
     struct codec c = codec_encoder(out);
-    uint8_t count = (uint8_t)m->count;
+    uint8_t count = (uint8_t)m->count, gone_count = (uint8_t)m->gone_count;
 
     codec_require(&c, m->count <= RAFT_MEMBERS_MAX);
+    codec_require(&c, m->gone_count <= MEMBERS_GONE_MAX);
     codec_u8(&c, &count);
+    codec_u8(&c, &gone_count);
     for (unsigned i = 0; i < m->count; i++) {
         struct member copy = m->list[i];
 
         walk_member(&c, &copy);
+    }
+    for (unsigned i = 0; i < m->gone_count; i++) {
+        struct member_gone copy = m->gone[i];
+
+        walk_gone(&c, &copy);
     }
 }
 
@@ -66,16 +84,23 @@ int members_decode(struct view in, struct members *out)
 {
     struct codec c = codec_decoder(in);
     struct members m = {0};
-    uint8_t count = 0;
+    uint8_t count = 0, gone_count = 0;
 
     codec_u8(&c, &count);
+    codec_u8(&c, &gone_count);
     codec_require(&c, count <= RAFT_MEMBERS_MAX);
+    codec_require(&c, gone_count <= MEMBERS_GONE_MAX);
     for (unsigned i = 0; i < count && c.err == 0; i++) {
         struct member *member = &m.list[i];
 
         walk_member(&c, member);
         codec_require(&c, members_by_id(&m, member->id) == NULL && members_by_name(&m, member->name) == NULL);
         m.count = i + 1;
+    }
+    for (unsigned i = 0; i < gone_count && c.err == 0; i++) {
+        walk_gone(&c, &m.gone[i]);
+        codec_require(&c, members_by_id(&m, m.gone[i].id) == NULL);
+        m.gone_count = i + 1;
     }
 
     int err = codec_finish(&c);
@@ -105,6 +130,38 @@ void members_config(const struct members *m, struct raft_config *out)
     *out = (struct raft_config){.count = m->count};
     for (unsigned i = 0; i < m->count; i++)
         out->members[i] = (struct raft_member){.id = m->list[i].id, .role = m->list[i].role};
+}
+
+void members_remove(struct members *m, raft_id id)
+{
+    struct member *gone = members_by_id(m, id);
+    size_t at = 0;
+
+    CHECK(gone != NULL);
+    at = (size_t)(gone - m->list);
+    if (m->gone_count == MEMBERS_GONE_MAX) {
+        m->gone_count--;
+        memmove(m->gone, m->gone + 1, m->gone_count * sizeof m->gone[0]);
+    }
+    m->gone[m->gone_count].id = gone->id;
+    memcpy(m->gone[m->gone_count].name, gone->name, sizeof gone->name);
+    m->gone_count++;
+    m->count--;
+    memmove(gone, gone + 1, (m->count - at) * sizeof *gone);
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->list[i].replaces == id)
+            m->list[i].replaces = 0;
+}
+
+const struct member_gone *members_gone(const struct members *m, const char *name, raft_id id)
+{
+    for (unsigned i = m->gone_count; i > 0; i--) {
+        const struct member_gone *g = &m->gone[i - 1];
+
+        if (g->id == id || strcmp(g->name, name) == 0)
+            return g;
+    }
+    return NULL;
 }
 
 struct member *members_by_id(struct members *m, raft_id id)

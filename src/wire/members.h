@@ -11,7 +11,8 @@
 #include "raft/raft.h"
 #include "wire/entry.h"
 
-#define MEMBER_NAME_MAX  64                  /* with the NUL; letters, digits, "-", "_" and "." */
+#define MEMBER_NAME_MAX  64 /* with the NUL; letters, digits, "-", "_" and "." */
+#define MEMBERS_GONE_MAX 16
 #define MEMBERS_SIZE_MAX 16384               /* of an encoded list */
 #define MEMBER_ID_LIMIT  (UINT64_C(1) << 53) /* ids travel through JSON, whose numbers are doubles */
 
@@ -19,6 +20,7 @@ struct member {
     raft_id id;
     enum raft_member_role role;
     bool stays_learner; /* joined with -learner: not promoted by itself */
+    raft_id replaces;   /* that member goes once this one has caught up and has its vote; 0: nobody, or it is gone */
     char name[MEMBER_NAME_MAX];
     char client[ADDRESS_MAX]; /* HOST:PORT for clients; "": was added but has not come yet */
     char peer[ADDRESS_MAX];   /* HOST:PORT for members */
@@ -26,9 +28,16 @@ struct member {
     uint64_t created_s;       /* when it was added, in seconds since 1970 by the clock of the one who added it */
 };
 
+/* One that was removed. The last few are remembered, so that a removal asked for twice succeeds twice. */
+struct member_gone {
+    raft_id id;
+    char name[MEMBER_NAME_MAX];
+};
+
 struct members {
-    unsigned count;
+    unsigned count, gone_count;
     struct member list[RAFT_MEMBERS_MAX];
+    struct member_gone gone[MEMBERS_GONE_MAX]; /* the oldest first; none of them is in the list */
 };
 
 /* "" and a text over the limit, or one with other characters, are not names. */
@@ -41,6 +50,11 @@ int members_decode(struct view in, struct members *out);
 /* A sealed entry of type RAFT_CONFIG. */
 struct entry *members_entry(const struct members *m);
 void members_config(const struct members *m, struct raft_config *out);
+
+/* Takes the member with that id, which is there, out of the list; from then on it is among the gone. */
+void members_remove(struct members *m, raft_id id);
+/* The member removed of late that has this name or this id, if any; a name that a new member has belongs to that one. */
+const struct member_gone *members_gone(const struct members *m, const char *name, raft_id id); /* NULL: not there */
 
 struct member *members_by_id(struct members *m, raft_id id);         /* NULL: not there */
 struct member *members_by_name(struct members *m, const char *name); /* NULL: not there */

@@ -325,6 +325,14 @@ static void note(struct fake_call *call, const struct service_member_change *c, 
         snprintf(call->name, sizeof call->name, "%s", name);
 }
 
+static void foresee(const struct service_member_change *c, struct service_result *r)
+{
+    if (!c->dry_run || r->code != SERVICE_OK)
+        return;
+    r->outlook = (struct service_outlook){.changes = true, .voters = 2, .learners = 1, .reachable = 2, .quorum = 2};
+    snprintf(r->text, sizeof r->text, "after this: 2 voters and 1 learner, can lose 0");
+}
+
 void service_member_add(struct node *n, const struct service_member_change *c, unsigned deadline_ms,
                         struct service_membership *out, struct service_result *r)
 {
@@ -335,6 +343,7 @@ void service_member_add(struct node *n, const struct service_member_change *c, u
         snprintf(out->name, sizeof out->name, "%s", c->name[0] != '\0' ? c->name : "four");
         r->created = !n->fake.known_member;
     }
+    foresee(c, r);
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -344,14 +353,17 @@ void service_member_update(struct node *n, const char *name_or_id, const struct 
     (void)deadline_ms;
     if (begin(n, r))
         note(&n->fake.updated, c, name_or_id);
+    foresee(c, r);
     pthread_mutex_unlock(&n->lock);
 }
 
-void service_member_remove(struct node *n, const char *name_or_id, unsigned deadline_ms, struct service_result *r)
+void service_member_remove(struct node *n, const char *name_or_id, const struct service_member_change *how,
+                           unsigned deadline_ms, struct service_result *r)
 {
     (void)deadline_ms;
     if (begin(n, r))
-        note(&n->fake.removed, NULL, name_or_id);
+        note(&n->fake.removed, how, name_or_id);
+    foresee(how, r);
     pthread_mutex_unlock(&n->lock);
 }
 
@@ -363,14 +375,13 @@ void service_transfer(struct node *n, const char *name_or_id, unsigned deadline_
     pthread_mutex_unlock(&n->lock);
 }
 
-void service_invited(struct node *n, uint64_t cluster, const char *leader, struct service_membership *self,
+void service_invited(struct node *n, const struct service_invitation *i, struct service_membership *self,
                      struct service_result *r)
 {
     if (begin(n, r)) {
         note(&n->fake.invited, NULL, NULL);
-        n->fake.invited.cluster = cluster;
-        snprintf(n->fake.invited.leader, sizeof n->fake.invited.leader, "%s", leader);
-        *self = (struct service_membership){.cluster = cluster, .id = 9};
+        n->fake.invitation = *i;
+        *self = (struct service_membership){.cluster = i->cluster, .id = 9};
         snprintf(self->name, sizeof self->name, "nine");
     }
     pthread_mutex_unlock(&n->lock);

@@ -9,8 +9,6 @@ struct fake_call {
     unsigned count;
     struct service_member_change change;
     char name[SERVICE_NAME_MAX];
-    uint64_t cluster;
-    char leader[ADDRESS_MAX];
 };
 
 struct fake {
@@ -22,6 +20,7 @@ struct fake {
     bool known_member;                                              /* an added member was there already */
     enum service_consistency consistency;                           /* of the last read */
     struct fake_call added, updated, removed, transferred, invited; /* the last of each */
+    struct service_invitation invitation;                           /* the last */
     unsigned writes;
 };
 

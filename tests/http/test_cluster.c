@@ -205,6 +205,47 @@ START_TEST(leadership_is_handed_over)
 }
 END_TEST
 
+/* Issue 3, Membership: "with dry-run=1 that answers what the change would do", "refused unless force=1". */
+START_TEST(a_change_can_be_tried_and_forced)
+{
+    static const struct {
+        const char *method, *path, *body;
+    } dry[] = {
+        {"POST", "/cluster/members?dry-run=1", "{\"client\":\"host:4005\",\"replaces\":\"two\"}"},
+        {"PUT", "/cluster/members/2?dry-run=1", "{\"role\":\"learner\"}"},
+        {"DELETE", "/cluster/members/2?dry-run", NULL},
+    };
+    struct world *w = a_world(4, &quick);
+
+    for (size_t i = 0; i < sizeof dry / sizeof dry[0]; i++) {
+        const struct answer *a = ask(w, dry[i].method, dry[i].path, NULL, dry[i].body);
+        json_t *answer;
+
+        ck_assert_int_eq(a->status, 200);
+        answer = json_of(a);
+        ck_assert_str_eq(text_in(answer, "message"), "after this: 2 voters and 1 learner, can lose 0");
+        ck_assert(json_is_true(json_object_get(answer, "changes")));
+        ck_assert_int_eq(number_in(answer, "voters"), 2);
+        ck_assert_int_eq(number_in(answer, "learners"), 1);
+        ck_assert_int_eq(number_in(answer, "reachable"), 2);
+        ck_assert_int_eq(number_in(answer, "quorum"), 2);
+        ck_assert_int_eq(number_in(answer, "can_lose"), 0);
+        json_decref(answer);
+    }
+    ck_assert(w->fake->added.change.dry_run && w->fake->updated.change.dry_run && w->fake->removed.change.dry_run);
+    ck_assert(!w->fake->added.change.force);
+    ck_assert_str_eq(w->fake->added.change.replaces, "two");
+    ck_assert_int_eq(ask_status(w, "DELETE", "/cluster/members/2?force=1"), 204);
+    ck_assert(w->fake->removed.change.force && !w->fake->removed.change.dry_run);
+    ck_assert_int_eq(ask_status(w, "DELETE", "/cluster/members/2?force=perhaps"), 400);
+    ck_assert_int_eq(ask_status(w, "DELETE", "/cluster/members/2?dry-run=maybe"), 400);
+    ck_assert_uint_eq(w->fake->removed.count, 2);
+    w->fake->answer = SERVICE_CONFLICT;
+    ck_assert_int_eq(ask_status(w, "DELETE", "/cluster/members/2?dry-run=1"), 409);
+    end_world(w);
+}
+END_TEST
+
 START_TEST(joining_as_goraft_does_and_by_invitation)
 {
     struct world *w = a_world(4, &quick);
@@ -217,15 +258,18 @@ START_TEST(joining_as_goraft_does_and_by_invitation)
     ck_assert_str_eq(w->fake->added.change.name, "n");
     ck_assert_str_eq(w->fake->added.change.client, "localhost:4003");
     ck_assert_uint_eq(w->fake->added.change.id, 0);
-    a = ask(w, "POST", "/cluster/invitation", NULL, "{\"cluster\":77,\"leader\":\"localhost:4001\"}");
+    a = ask(w, "POST", "/cluster/invitation", NULL,
+            "{\"cluster\":77,\"leader\":\"localhost:4001\",\"learner\":true,\"replaces\":5}");
     ck_assert_int_eq(a->status, 200);
     answer = json_of(a);
     ck_assert_int_eq(number_in(answer, "cluster"), 77);
     ck_assert_int_eq(number_in(answer, "id"), 9);
     ck_assert_str_eq(text_in(answer, "name"), "nine");
     json_decref(answer);
-    ck_assert_uint_eq(w->fake->invited.cluster, 77);
-    ck_assert_str_eq(w->fake->invited.leader, "localhost:4001");
+    ck_assert_uint_eq(w->fake->invitation.cluster, 77);
+    ck_assert_str_eq(w->fake->invitation.leader, "localhost:4001");
+    ck_assert(w->fake->invitation.learner);
+    ck_assert_uint_eq(w->fake->invitation.replaces, 5);
     ck_assert_int_eq(ask(w, "POST", "/cluster/invitation", NULL, "{\"cluster\":0,\"leader\":\"a:1\"}")->status, 400);
     end_world(w);
 }
@@ -440,6 +484,6 @@ START_TEST(every_answer_says_where_it_comes_from)
 END_TEST
 
 TEST_MAIN("http_cluster", the_cluster_is_described, a_member_is_added, bad_bodies_are_refused,
-          a_member_is_changed_and_removed, leadership_is_handed_over, joining_as_goraft_does_and_by_invitation,
-          refusals_about_members, status_and_health, metrics_are_prometheus_text, methods_that_a_path_does_not_know,
-          every_answer_says_where_it_comes_from)
+          a_member_is_changed_and_removed, leadership_is_handed_over, a_change_can_be_tried_and_forced,
+          joining_as_goraft_does_and_by_invitation, refusals_about_members, status_and_health,
+          metrics_are_prometheus_text, methods_that_a_path_does_not_know, every_answer_says_where_it_comes_from)

@@ -50,6 +50,9 @@ START_TEST(decoding_gives_back_what_was_encoded)
     struct bytes b;
 
     bytes_init(&b, MEMBERS_SIZE_MAX);
+    m.list[2].replaces = 1;
+    m.gone_count = 1;
+    m.gone[0] = (struct member_gone){.id = 9, .name = "gone"};
     members_encode(&m, &b);
     memset(&out, 0xee, sizeof out);
     ck_assert_int_eq(decode(&b, &out), 0);
@@ -61,7 +64,11 @@ START_TEST(decoding_gives_back_what_was_encoded)
         ck_assert_str_eq(out.list[i].name, m.list[i].name);
         ck_assert_str_eq(out.list[i].client, m.list[i].client);
         ck_assert_str_eq(out.list[i].peer, m.list[i].peer);
+        ck_assert_uint_eq(out.list[i].replaces, m.list[i].replaces);
     }
+    ck_assert_uint_eq(out.gone_count, 1);
+    ck_assert_uint_eq(out.gone[0].id, 9);
+    ck_assert_str_eq(out.gone[0].name, "gone");
     bytes_clear(&b);
 }
 END_TEST
@@ -82,13 +89,20 @@ START_TEST(the_fullest_list_fits_and_an_empty_one_is_a_list)
         memcpy(x->client + 254, ":65535", 7);
         memcpy(x->peer, x->client, sizeof x->peer);
     }
+    m.gone_count = MEMBERS_GONE_MAX;
+    for (unsigned i = 0; i < m.gone_count; i++) {
+        m.gone[i].id = i + 1;
+        memset(m.gone[i].name, 'z', sizeof m.gone[i].name - 1);
+    }
     bytes_init(&b, MEMBERS_SIZE_MAX);
     members_encode(&m, &b);
     ck_assert(!b.overflow);
     ck_assert_int_eq(decode(&b, &out), 0);
     ck_assert_uint_eq(out.count, RAFT_MEMBERS_MAX);
+    ck_assert_uint_eq(out.gone_count, MEMBERS_GONE_MAX);
     bytes_reset(&b);
     m.count = 0;
+    m.gone_count = 0;
     members_encode(&m, &b);
     ck_assert_int_eq(decode(&b, &out), 0);
     ck_assert_uint_eq(out.count, 0);
@@ -123,7 +137,7 @@ START_TEST(names_and_ids_are_there_once)
     bytes_clear(&b);
     encode_with(&b, "node-3", "node-3");
     ck_assert_int_eq(decode(&b, &out), 0);
-    codec_put_u64(b.data + 1, 3); /* the first member's id becomes the last one's */
+    codec_put_u64(b.data + 2, 3); /* the first member's id becomes the last one's */
     ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
     bytes_clear(&b);
 }
@@ -137,10 +151,10 @@ START_TEST(an_id_is_above_0_and_below_2_to_the_53)
 
     encode_with(&b, "node", "node");
     for (size_t i = 0; i < 3; i++) {
-        codec_put_u64(b.data + 1, bad[i]);
+        codec_put_u64(b.data + 2, bad[i]);
         ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
     }
-    codec_put_u64(b.data + 1, (UINT64_C(1) << 53) - 1);
+    codec_put_u64(b.data + 2, (UINT64_C(1) << 53) - 1);
     ck_assert_int_eq(decode(&b, &out), 0);
     bytes_clear(&b);
 }
@@ -153,13 +167,13 @@ START_TEST(roles_flags_and_counts_outside_their_range_are_malformed)
 
     encode_with(&b, "node", "node");
     for (unsigned role = 0; role < 256; role++) {
-        b.data[9] = (uint8_t)role;
+        b.data[10] = (uint8_t)role;
         ck_assert_int_eq(decode(&b, &out), role == RAFT_LEARNER || role == RAFT_VOTER ? 0 : ERR_MALFORMED);
     }
-    b.data[9] = RAFT_VOTER;
-    b.data[10] = 2;
+    b.data[10] = RAFT_VOTER;
+    b.data[11] = 2;
     ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
-    b.data[10] = 0;
+    b.data[11] = 0;
     for (unsigned count = 0; count < 256; count++) {
         b.data[0] = (uint8_t)count;
         ck_assert_int_eq(decode(&b, &out), count == 3 ? 0 : ERR_MALFORMED);
@@ -186,6 +200,41 @@ START_TEST(names_and_addresses_are_what_can_be_printed)
         ck_assert_msg(decode(&b, &out) == ERR_MALFORMED, "%s", bad[i][1]);
         bytes_clear(&b);
     }
+}
+END_TEST
+
+/* Who goes is remembered, the last sixteen, and nobody is there and gone at once. */
+START_TEST(the_last_that_were_removed_are_remembered)
+{
+    struct members m = {.count = 0};
+    struct members out;
+    struct bytes b;
+
+    for (unsigned i = 1; i <= 20; i++) {
+        struct members next = three();
+
+        m.list[0] = next.list[0];
+        m.list[0].id = 100 + i;
+        snprintf(m.list[0].name, sizeof m.list[0].name, "m%u", i);
+        m.list[1] = next.list[1];
+        m.list[1].replaces = 100 + i;
+        m.count = 2;
+        members_remove(&m, 100 + i);
+        ck_assert_uint_eq(m.count, 1);
+        ck_assert_str_eq(m.list[0].name, "node-2");
+        ck_assert_uint_eq(m.list[0].replaces, 0); /* done */
+    }
+    ck_assert_uint_eq(m.gone_count, MEMBERS_GONE_MAX);
+    ck_assert_ptr_null(members_gone(&m, "m4", 0));
+    ck_assert_uint_eq(members_gone(&m, "m5", 0)->id, 105);
+    ck_assert_str_eq(members_gone(&m, "", 120)->name, "m20");
+    ck_assert_ptr_null(members_gone(&m, "node-2", 2));
+    bytes_init(&b, MEMBERS_SIZE_MAX);
+    members_encode(&m, &b);
+    ck_assert_int_eq(decode(&b, &out), 0);
+    codec_put_u64(b.data + 2, 110);
+    ck_assert_int_eq(decode(&b, &out), ERR_MALFORMED);
+    bytes_clear(&b);
 }
 END_TEST
 
@@ -227,4 +276,4 @@ TEST_MAIN("members", decoding_gives_back_what_was_encoded, the_fullest_list_fits
           every_truncation_and_anything_left_over_is_malformed, names_and_ids_are_there_once,
           an_id_is_above_0_and_below_2_to_the_53, roles_flags_and_counts_outside_their_range_are_malformed,
           names_and_addresses_are_what_can_be_printed, a_name_is_letters_digits_and_three_signs,
-          members_are_found_and_the_core_sees_ids_and_roles)
+          the_last_that_were_removed_are_remembered, members_are_found_and_the_core_sees_ids_and_roles)
