@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/check.h"
@@ -22,8 +23,9 @@
 
 #define IPV6_FEATURE  8U  /* of mg_check_feature */
 #define TURN_REQUESTS 128 /* on one connection while all workers are taken */
-#define SMALL_BODY    65536
 #define DRAIN_STEP_MS 2
+#define QUEUE         64  /* connections that civetweb accepts before a worker is free */
+#define OTHER_FILES   112 /* descriptors of all the rest: stores, threads, two links for each of 15 peers */
 
 const struct http_limits http_limits_default = {
     .stall_ms = 10000,
@@ -222,10 +224,10 @@ static void *on_thread(const struct mg_context *context, int type)
         return NULL;
     w = xcalloc(1, sizeof *w);
     w->http = h;
-    bytes_init(&w->out, (size_t)h->max_value_size + SMALL_BODY);
-    bytes_init(&w->body, (size_t)h->max_value_size + SMALL_BODY);
+    bytes_init(&w->out, SIZE_MAX / 2);
+    bytes_init(&w->body, SIZE_MAX / 2); /* each body sets its own */
     bytes_init(&w->value, SIZE_MAX / 2);
-    bytes_init(&w->extra, SMALL_BODY);
+    bytes_init(&w->extra, SIZE_MAX / 2);
     bytes_init(&w->text, SIZE_MAX / 2);
     watch_add(h->watch, &w->watched);
     pthread_mutex_lock(&h->lock);
@@ -292,9 +294,27 @@ static int start_error(const struct http_options *o, const struct why *complaint
                    complaint->text[0] != '\0' ? complaint->text : "civetweb did not start");
 }
 
+/* civetweb accepts what its threads and its queue can hold: that must leave descriptors for the stores and the peers. */
+static int fit_descriptors(struct http *h, struct why *why)
+{
+    struct rlimit limit;
+    uint64_t room;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= (uint64_t)h->threads + QUEUE + OTHER_FILES)
+        return 0;
+    room = limit.rlim_cur > QUEUE + OTHER_FILES ? limit.rlim_cur - QUEUE - OTHER_FILES : 0;
+    if (room < 4)
+        return why_set(why, ERR_NO_RESOURCES, "%llu open files are too few: allow %u or more with ulimit -n",
+                       (unsigned long long)limit.rlim_cur, h->threads + QUEUE + OTHER_FILES);
+    log_warn("fewer clients at once than -threads asks for: threads=%llu open-files=%llu", (unsigned long long)room,
+             (unsigned long long)limit.rlim_cur);
+    h->threads = (unsigned)room;
+    return 0;
+}
+
 static struct mg_context *start_civetweb(struct http *h, const char *listen)
 {
-    char threads[16], stall[16], keep_alive[16];
+    char threads[16], stall[16], keep_alive[16], queue[16];
     const char *options[] = {
         "listening_ports",
         listen,
@@ -327,7 +347,7 @@ static struct mg_context *start_civetweb(struct http *h, const char *listen)
         "listen_backlog",
         "1024",
         "connection_queue",
-        "64",
+        queue,
         NULL,
     };
     const struct mg_callbacks callbacks = {
@@ -341,6 +361,7 @@ static struct mg_context *start_civetweb(struct http *h, const char *listen)
     };
 
     snprintf(threads, sizeof threads, "%u", h->threads);
+    snprintf(queue, sizeof queue, "%d", QUEUE);
     snprintf(stall, sizeof stall, "%u", h->limits.stall_ms);
     snprintf(keep_alive, sizeof keep_alive, "%u", h->limits.keep_alive_ms);
     return mg_start(&callbacks, h, options);
@@ -368,12 +389,14 @@ int http_start_limited(const struct http_options *o, const struct http_limits *l
     pthread_sigmask(SIG_SETMASK, &all, &before);
     mg_init_library(0);
     err = listening_address(o, listen, sizeof listen, why);
+    if (err == 0)
+        err = fit_descriptors(h, why);
     if (err != 0)
         goto out;
     h->watch = watch_start(&(struct watch_options){
         .workers = h->threads, .idle_ms = limits->idle_ms, .tick_ms = limits->tick_ms, .port = h->port});
     if (h->watch == NULL) {
-        err = why_set(why, ERR_NO_RESOURCES, "no thread for the HTTP server: see ulimit -u");
+        err = why_set(why, ERR_NO_RESOURCES, "no thread for the HTTP server (ulimit -u), or no /proc");
         goto out;
     }
     h->context = start_civetweb(h, listen);

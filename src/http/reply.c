@@ -368,6 +368,7 @@ bool exchange_stream_write(struct exchange *x, struct bytes *data)
         bytes_append(out, data->data, data->size);
         if (!x->http_1_0)
             bytes_append_text(out, "\r\n");
+        CHECK(!out->overflow);
         ok = write_all(x, out->data, out->size);
     }
     bytes_reset(data);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -25,6 +27,7 @@ struct watch {
     pthread_cond_t wake;
     bool stopping;
     struct watched *all;
+    DIR *descriptors;              /* /proc/self/fd, open all the time: there may be no descriptor left to open it */
     struct ports named;            /* peers whose request was seen */
     struct ports silent, silenter; /* peers that were silent when we looked last, and now */
     struct watch_options options;
@@ -42,22 +45,29 @@ static void ports_add(struct ports *p, int port)
     p->bits[port / 8] = (uint8_t)(p->bits[port / 8] | 1 << port % 8);
 }
 
-/* Calls `each` for every descriptor of this process until it returns true. */
-static void each_descriptor(bool (*each)(int fd, void *data), void *data)
+/* Calls `each` for every descriptor of this process until it returns true. Under w->lock. */
+static void each_descriptor(struct watch *w, bool (*each)(int fd, void *data), void *data)
 {
-    DIR *dir = opendir("/proc/self/fd");
     struct dirent *entry;
 
-    if (dir == NULL)
-        return;
-    while ((entry = readdir(dir)) != NULL) {
+    rewinddir(w->descriptors);
+    while ((entry = readdir(w->descriptors)) != NULL) {
         char *end;
         long fd = strtol(entry->d_name, &end, 10);
 
-        if (*end == '\0' && end != entry->d_name && fd != dirfd(dir) && each((int)fd, data))
-            break;
+        if (*end == '\0' && end != entry->d_name && each((int)fd, data))
+            return;
     }
-    closedir(dir);
+}
+
+/* civetweb then cannot accept, and tries without a pause. */
+static bool descriptors_short(struct watch *w)
+{
+    int fd = fcntl(dirfd(w->descriptors), F_DUPFD_CLOEXEC, 0);
+
+    if (fd >= 0)
+        close(fd);
+    return fd < 0;
 }
 
 union any_address {
@@ -138,7 +148,9 @@ static bool shut_if_ours(int fd, void *data)
 
 void watch_shut_all(struct watch *w)
 {
-    each_descriptor(shut_if_ours, w);
+    pthread_mutex_lock(&w->lock);
+    each_descriptor(w, shut_if_ours, w);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void cut(struct watch *w, struct watched *one, unsigned quiet_ms)
@@ -147,7 +159,7 @@ static void cut(struct watch *w, struct watched *one, unsigned quiet_ms)
 
     pthread_mutex_lock(&one->lock);
     if (one->connected)
-        each_descriptor(cut_if_it_is, &c);
+        each_descriptor(w, cut_if_it_is, &c);
     if (c.done) {
         log_debug("connection ended: peer=%s:%d reason=%s", one->peer, one->peer_port, quiet_ms > 0 ? "idle" : "slow");
         atomic_fetch_add_explicit(&w->cuts, 1, memory_order_relaxed);
@@ -200,7 +212,7 @@ static void cut_silent(struct watch *w)
             ports_add(&w->named, one->peer_port);
         pthread_mutex_unlock(&one->lock);
     }
-    each_descriptor(cut_if_silent, w);
+    each_descriptor(w, cut_if_silent, w);
     w->silent = w->silenter;
 }
 
@@ -219,7 +231,7 @@ static void cut_late(struct watch *w, uint64_t now)
 static void look(struct watch *w, uint64_t now)
 {
     cut_late(w, now);
-    if (!watch_short(w))
+    if (!watch_short(w) && !descriptors_short(w))
         return;
     cut_idle(w, now);
     cut_silent(w);
@@ -244,12 +256,25 @@ static void *watch_run(void *data)
     return NULL;
 }
 
+static void watch_free(struct watch *w)
+{
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    closedir(w->descriptors);
+    free(w);
+}
+
 struct watch *watch_start(const struct watch_options *o)
 {
     struct watch *w = xcalloc(1, sizeof *w);
     pthread_condattr_t monotonic;
 
     w->options = *o;
+    w->descriptors = opendir("/proc/self/fd");
+    if (w->descriptors == NULL) {
+        free(w);
+        return NULL;
+    }
     pthread_mutex_init(&w->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -257,9 +282,7 @@ struct watch *watch_start(const struct watch_options *o)
     pthread_condattr_destroy(&monotonic);
     if (pthread_create(&w->thread, NULL, watch_run, w) == 0)
         return w;
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+    watch_free(w);
     return NULL;
 }
 
@@ -272,9 +295,7 @@ void watch_stop(struct watch *w)
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
+    watch_free(w);
 }
 
 bool watch_short(const struct watch *w)

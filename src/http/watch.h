@@ -28,12 +28,12 @@ struct watched {
 struct watch;
 
 struct watch_options {
-    unsigned workers; /* when so many hold a connection, ... */
-    unsigned idle_ms; /* ... those idle for longer are ended */
+    unsigned workers; /* when so many hold a connection, or no descriptor is left, ... */
+    unsigned idle_ms; /* ... those that were idle for longer are ended */
     unsigned tick_ms; /* how often it looks */
     uint16_t port;    /* where clients connect to */
 };
-struct watch *watch_start(const struct watch_options *o); /* NULL: no thread to be had */
+struct watch *watch_start(const struct watch_options *o); /* NULL: no thread, or no /proc */
 void watch_stop(struct watch *w);                         /* joins; NULL is fine */
 bool watch_short(const struct watch *w);                  /* every worker holds a connection */
 unsigned watch_connections(const struct watch *w);        /* that hold a worker */

@@ -492,6 +492,30 @@ START_TEST(a_long_listing_is_streamed)
 }
 END_TEST
 
+/* A value grows when it is escaped, beyond what a request may be. */
+START_TEST(pairs_of_large_values_are_whole)
+{
+    struct world *w = a_world(1, &quick);
+    size_t size = 300000;
+    char *value = calloc(1, size);
+    const struct answer *a;
+
+    fake_set(w->node, text("a"), view_of(value, size)); /* \u0000 each */
+    memset(value, 0xff, size);
+    fake_set(w->node, text("b"), view_of(value, size));
+    memset(value, 'v', size);
+    fake_set(w->node, text("c"), view_of(value, size));
+    free(value);
+    a = ask(w, "GET", "/db/", "Accept: application/x-ndjson\r\n", NULL);
+    ck_assert(!a->broken);
+    ck_assert_uint_eq(a->size, 6 * size + size / 3 * 4 + size + 2 * strlen("{'key':'a','etag':101,'value':''}\n") +
+                                   strlen("{'key':'a','etag':101,'value_base64':''}\n"));
+    ck_assert_str_eq(a->body + a->size - 5, "vv\"}\n");
+    ck_assert_uint_eq(ask(w, "GET", "/db/c", NULL, NULL)->size, size);
+    end_world(w);
+}
+END_TEST
+
 START_TEST(an_interrupted_listing_is_seen_to_be)
 {
     struct world *w = a_world(4, &quick);
@@ -514,4 +538,5 @@ TEST_MAIN("http_kv", statuses_of_writes_and_their_etags, a_read_has_the_raw_valu
           a_listed_key_can_be_put_behind_db, the_limits_of_a_key, bad_percent_encoding_is_refused,
           another_member_redirects_to_the_leader, each_refusal_has_its_status,
           without_leader_or_quorum_writes_and_reads_say_so, listings_as_text, listings_as_json_and_pairs, base64_pads,
-          bad_queries_of_listings, a_long_listing_is_streamed, an_interrupted_listing_is_seen_to_be)
+          bad_queries_of_listings, a_long_listing_is_streamed, pairs_of_large_values_are_whole,
+          an_interrupted_listing_is_seen_to_be)

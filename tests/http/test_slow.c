@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../suite.h"
 #include "client.h"
@@ -45,11 +48,14 @@ START_TEST(a_reader_that_does_not_read_does_not_hold_a_worker)
         .stall_ms = 5000, .keep_alive_ms = 5000, .body_ms = 300, .linger_ms = 100, .idle_ms = 100000, .tick_ms = 20};
     struct world *w = a_world(1, &limits);
     struct client *c = dial(w);
-    char *value = calloc(1, 1 << 20), key[16];
+    char *value = malloc(200000), key[16];
+    int small = 16384;
 
-    for (unsigned i = 0; i < 32; i++) {
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    memset(value, 'v', 200000);
+    for (unsigned i = 0; i < 100; i++) { /* more than the kernel keeps for a connection */
         snprintf(key, sizeof key, "%u", i);
-        fake_set(w->node, view_of_text(key), view_of(value, 1 << 20));
+        fake_set(w->node, view_of_text(key), view_of(value, 200000));
     }
     free(value);
     say_text(c, "GET /db/ HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n");
@@ -104,6 +110,63 @@ START_TEST(silent_connections_make_room_too)
     hang_up(mute);
     hang_up(half);
     end_world(w);
+}
+END_TEST
+
+/* A client elsewhere: many silent connections, then a request. 0: it was answered. */
+static int crowd(struct world *w)
+{
+    uint64_t until = now_ms() + 3000;
+
+    for (unsigned i = 0; i < 30; i++)
+        dial(w);
+    while (now_ms() < until)
+        if (ask_status(w, "GET", "/livez") == 200)
+            return 0;
+    return 1;
+}
+
+START_TEST(out_of_descriptors_idle_connections_make_room)
+{
+    static const struct http_limits limits = {
+        .stall_ms = 5000, .keep_alive_ms = 60000, .body_ms = 400, .linger_ms = 100, .idle_ms = 150, .tick_ms = 20};
+    struct world *w = a_world(40, &limits);
+    struct rlimit before, few;
+    int probe = dup(0), status = -1;
+    pid_t child;
+
+    close(probe);
+    child = fork();
+    if (child == 0)
+        _exit(crowd(w));
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)probe + 10; /* of the crowd's 30 */
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    setrlimit(RLIMIT_NOFILE, &before);
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
+    end_world(w);
+}
+END_TEST
+
+START_TEST(too_few_descriptors_are_named)
+{
+    struct node *n = fake_new();
+    struct http_options o = {.bind = "localhost", .port = 21999, .threads = 8, .max_value_size = 1};
+    struct rlimit before, few;
+    struct http *h = NULL;
+    struct why why = {""};
+
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = 64;
+    setrlimit(RLIMIT_NOFILE, &few);
+    ck_assert_int_eq(http_start(&o, n, &h, &why), ERR_NO_RESOURCES);
+    ck_assert_ptr_nonnull(strstr(why.text, "ulimit -n"));
+    setrlimit(RLIMIT_NOFILE, &before);
+    fake_free(n);
 }
 END_TEST
 
@@ -213,6 +276,6 @@ END_TEST
 
 TEST_MAIN("http_slow", a_dripping_body_does_not_hold_a_worker, a_reader_that_does_not_read_does_not_hold_a_worker,
           idle_connections_make_room_when_workers_are_short, silent_connections_make_room_too,
-          a_waiting_request_is_not_idle, busy_connections_take_turns_when_workers_are_short,
-          a_port_that_is_taken_is_named, a_drain_waits_for_those_in_flight_and_refuses_new_ones,
-          a_stop_does_not_wait_for_idle_clients)
+          out_of_descriptors_idle_connections_make_room, too_few_descriptors_are_named, a_waiting_request_is_not_idle,
+          busy_connections_take_turns_when_workers_are_short, a_port_that_is_taken_is_named,
+          a_drain_waits_for_those_in_flight_and_refuses_new_ones, a_stop_does_not_wait_for_idle_clients)
