@@ -153,7 +153,8 @@ void watch_shut_all(struct watch *w)
     pthread_mutex_unlock(&w->lock);
 }
 
-static void cut(struct watch *w, struct watched *one, unsigned quiet_ms)
+/* Whether it was ended. */
+static bool cut(struct watch *w, struct watched *one, unsigned quiet_ms)
 {
     struct cut c = {.one = one, .quiet_ms = quiet_ms};
 
@@ -165,6 +166,7 @@ static void cut(struct watch *w, struct watched *one, unsigned quiet_ms)
         atomic_fetch_add_explicit(&w->cuts, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&one->lock);
+    return c.done;
 }
 
 /* Ends those that have sent requests, and nothing since. */
@@ -221,10 +223,9 @@ static void cut_late(struct watch *w, uint64_t now)
     for (struct watched *one = w->all; one != NULL; one = one->next) {
         uint64_t deadline = atomic_load_explicit(&one->deadline_ms, memory_order_relaxed);
 
-        if (deadline != 0 && now > deadline) {
-            atomic_store_explicit(&one->deadline_ms, 0, memory_order_relaxed);
-            cut(w, one, 0);
-        }
+        /* Once is enough, unless the worker has set another deadline meanwhile. */
+        if (deadline != 0 && now > deadline && cut(w, one, 0))
+            atomic_compare_exchange_strong(&one->deadline_ms, &deadline, 0);
     }
 }
 
