@@ -124,10 +124,13 @@ answers GET 1 '/db/?prefix=nothing' 200
 equals "an empty listing is empty" "" "$body"
 answers GET 1 '/db/?prefix=p/' 200 -H 'Accept: application/json'
 matches "JSON has items" '"items"' "$body"
-matches "and their keys" '"p/a( |%20)b"' "$body"
+matches "and their keys" '"p/a%20b"' "$body"
+answers GET 1 '/db/?prefix=p/&limit=2' 200 -H 'Accept: application/json'
+matches "and where a limit cut them, where to go on" '"next": ?"p/2"' "$body"
 matches "its type is JSON" '^application/json' "$(header Content-Type)"
 answers GET 1 '/db/?prefix=p/' 200 -H 'Accept: application/x-ndjson'
 equals "NDJSON has a pair a line" 4 "$(wc -l <"$dir/body")"
+matches "with its value" '"value": ?"v of p/1"' "$(head -n 1 "$dir/body")"
 matches "its type is NDJSON" '^application/x-ndjson' "$(header Content-Type)"
 answers GET 1 '/db/?limit=nonsense' 400
 answers GET 1 '/db/?prefix=%zz' 400
