@@ -169,13 +169,19 @@ static bool cut(struct watch *w, struct watched *one, unsigned quiet_ms)
     return c.done;
 }
 
-/* Ends those that have sent requests, and nothing since. */
+static bool waits_for_body(struct watched *one)
+{
+    return atomic_load_explicit(&one->deadline_ms, memory_order_relaxed) != 0 &&
+           atomic_load_explicit(&one->reading, memory_order_relaxed);
+}
+
+/* Ends those that have sent requests and nothing since, or that stopped in the middle of one. */
 static void cut_idle(struct watch *w, uint64_t now)
 {
     for (struct watched *one = w->all; one != NULL; one = one->next) {
         uint64_t since = atomic_load_explicit(&one->idle_since_ms, memory_order_relaxed);
 
-        if (since != 0 && now > since + w->options.idle_ms)
+        if ((since != 0 && now > since + w->options.idle_ms) || waits_for_body(one))
             cut(w, one, w->options.idle_ms);
     }
 }

@@ -1,4 +1,5 @@
-/* HTTP itself, kind and hostile: framing, limits, connections. */
+/* HTTP itself, kind and hostile: framing, limits, connections, start and stop. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -376,8 +377,78 @@ START_TEST(no_page_of_another_site_may_read_answers)
 }
 END_TEST
 
+/* ---- start and stop ---- */
+
+START_TEST(a_port_that_is_taken_is_named)
+{
+    struct world *w = a_world(4, &quick);
+    struct http_options o = {.bind = "localhost", .port = w->port, .threads = 1, .max_value_size = 1};
+    struct http *second = NULL;
+    struct why why = {""};
+    char port[8];
+
+    snprintf(port, sizeof port, "%u", (unsigned)w->port);
+    ck_assert_int_eq(http_start(&o, w->node, &second, &why), ERR_IN_USE);
+    ck_assert_ptr_nonnull(strstr(why.text, port));
+    snprintf(o.bind, sizeof o.bind, "no.such.host.invalid");
+    ck_assert_int_ne(http_start(&o, w->node, &second, &why), 0);
+    ck_assert_ptr_null(second);
+    end_world(w);
+}
+END_TEST
+
+static void *drain(void *data)
+{
+    struct world *w = data;
+
+    http_drain(w->http, 2000);
+    return NULL;
+}
+
+START_TEST(a_drain_waits_for_those_in_flight_and_refuses_new_ones)
+{
+    struct world *w = a_world(4, &quick);
+    struct client *before = dial(w), *after = dial(w);
+    pthread_t thread;
+    uint64_t began = now_ms();
+
+    w->fake->delay_ms = 300;
+    say_text(before, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
+    wait_ms(50);
+    pthread_create(&thread, NULL, drain, w);
+    wait_ms(50);
+    say_text(after, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
+    ck_assert_int_eq(hear(after, false)->status, 503);
+    pthread_join(thread, NULL);
+    ck_assert_uint_ge(now_ms() - began, 290);
+    ck_assert_int_eq(hear(before, false)->status, 201);
+    ck_assert_uint_eq(w->fake->writes, 1);
+    hang_up(before);
+    hang_up(after);
+    end_world(w);
+}
+END_TEST
+
+START_TEST(a_stop_does_not_wait_for_idle_clients)
+{
+    struct world *w = a_world(4, &quick);
+    struct client *mute = dial(w), *idle = dial(w);
+    uint64_t began;
+
+    say_text(idle, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
+    ck_assert_int_eq(hear(idle, false)->status, 200);
+    wait_ms(20);
+    began = now_ms();
+    end_world(w);
+    ck_assert_uint_lt(now_ms() - began, 1700);
+    hang_up(mute);
+    hang_up(idle);
+}
+END_TEST
+
 TEST_MAIN("http_protocol", ambiguous_framing_is_refused, malformed_chunks_are_refused, too_many_headers_are_refused,
           an_old_request_is_not_answered_again, a_body_in_chunks, a_value_that_is_too_large_is_refused_unread,
           expect_is_answered_when_the_body_is_wanted, a_body_that_nobody_asked_for_is_ignored,
           requests_in_a_row_are_answered_in_order, connections_stay_or_end_as_asked, the_target_may_be_a_whole_uri,
-          head_answers_have_no_body, no_page_of_another_site_may_read_answers)
+          head_answers_have_no_body, no_page_of_another_site_may_read_answers, a_port_that_is_taken_is_named,
+          a_drain_waits_for_those_in_flight_and_refuses_new_ones, a_stop_does_not_wait_for_idle_clients)

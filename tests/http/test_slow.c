@@ -1,5 +1,4 @@
-/* Clients that are slow or silent, a server that stops: who may hold a worker, and for how long. */
-#include <pthread.h>
+/* Clients that are slow or silent: who may hold a worker, and for how long. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,6 +112,23 @@ START_TEST(silent_connections_make_room_too)
 }
 END_TEST
 
+START_TEST(stalled_bodies_make_room_too)
+{
+    static const struct http_limits limits = {
+        .stall_ms = 5000, .keep_alive_ms = 60000, .body_ms = 60000, .linger_ms = 100, .idle_ms = 150, .tick_ms = 20};
+    struct world *w = a_world(1, &limits);
+    struct client *c = dial(w);
+    uint64_t began = now_ms();
+
+    say_text(c, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf");
+    ck_assert_int_eq(hear(c, false)->status, 408);
+    ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
+    ck_assert_uint_lt(now_ms() - began, 3000);
+    hang_up(c);
+    end_world(w);
+}
+END_TEST
+
 /* A client elsewhere: many silent connections, then a request. 0: it was answered. */
 static int crowd(struct world *w)
 {
@@ -205,77 +221,7 @@ START_TEST(busy_connections_take_turns_when_workers_are_short)
 }
 END_TEST
 
-/* ---- start and stop ---- */
-
-START_TEST(a_port_that_is_taken_is_named)
-{
-    struct world *w = a_world(4, &quick);
-    struct http_options o = {.bind = "localhost", .port = w->port, .threads = 1, .max_value_size = 1};
-    struct http *second = NULL;
-    struct why why = {""};
-    char port[8];
-
-    snprintf(port, sizeof port, "%u", (unsigned)w->port);
-    ck_assert_int_eq(http_start(&o, w->node, &second, &why), ERR_IN_USE);
-    ck_assert_ptr_nonnull(strstr(why.text, port));
-    snprintf(o.bind, sizeof o.bind, "no.such.host.invalid");
-    ck_assert_int_ne(http_start(&o, w->node, &second, &why), 0);
-    ck_assert_ptr_null(second);
-    end_world(w);
-}
-END_TEST
-
-static void *drain(void *data)
-{
-    struct world *w = data;
-
-    http_drain(w->http, 2000);
-    return NULL;
-}
-
-START_TEST(a_drain_waits_for_those_in_flight_and_refuses_new_ones)
-{
-    struct world *w = a_world(4, &quick);
-    struct client *before = dial(w), *after = dial(w);
-    pthread_t thread;
-    uint64_t began = now_ms();
-
-    w->fake->delay_ms = 300;
-    say_text(before, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
-    wait_ms(50);
-    pthread_create(&thread, NULL, drain, w);
-    wait_ms(50);
-    say_text(after, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
-    ck_assert_int_eq(hear(after, false)->status, 503);
-    pthread_join(thread, NULL);
-    ck_assert_uint_ge(now_ms() - began, 290);
-    ck_assert_int_eq(hear(before, false)->status, 201);
-    ck_assert_uint_eq(w->fake->writes, 1);
-    hang_up(before);
-    hang_up(after);
-    end_world(w);
-}
-END_TEST
-
-START_TEST(a_stop_does_not_wait_for_idle_clients)
-{
-    struct world *w = a_world(4, &quick);
-    struct client *mute = dial(w), *idle = dial(w);
-    uint64_t began;
-
-    say_text(idle, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n");
-    ck_assert_int_eq(hear(idle, false)->status, 200);
-    wait_ms(20);
-    began = now_ms();
-    end_world(w);
-    ck_assert_uint_lt(now_ms() - began, 1700);
-    hang_up(mute);
-    hang_up(idle);
-}
-END_TEST
-
 TEST_MAIN("http_slow", a_dripping_body_does_not_hold_a_worker, a_reader_that_does_not_read_does_not_hold_a_worker,
           idle_connections_make_room_when_workers_are_short, silent_connections_make_room_too,
-          out_of_descriptors_idle_connections_make_room, too_few_descriptors_are_named, a_waiting_request_is_not_idle,
-          busy_connections_take_turns_when_workers_are_short, a_port_that_is_taken_is_named,
-          a_drain_waits_for_those_in_flight_and_refuses_new_ones, a_stop_does_not_wait_for_idle_clients)
+          stalled_bodies_make_room_too, out_of_descriptors_idle_connections_make_room, too_few_descriptors_are_named,
+          a_waiting_request_is_not_idle, busy_connections_take_turns_when_workers_are_short)
