@@ -1,0 +1,241 @@
+/* The table of options: defaults, the environment, the command line, and the line that says what is wrong. */
+#include "options.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "suite.h"
+
+static struct options o;
+static struct why why;
+
+/* Parses a command line of words; ends with NULL. */
+static int parse(const char *first, ...)
+{
+    static char words[32][400];
+    static char *argv[34];
+    int argc = 1;
+    va_list rest;
+
+    argv[0] = strcpy(words[31], "raftd");
+    va_start(rest, first);
+    for (const char *word = first; word != NULL; word = va_arg(rest, const char *)) {
+        snprintf(words[argc], sizeof words[0], "%s", word);
+        argv[argc] = words[argc];
+        argc++;
+    }
+    va_end(rest);
+    argv[argc] = NULL;
+    why.text[0] = '\0';
+    return options_parse(argc, argv, &o, &why);
+}
+
+#define PARSE(...) parse(__VA_ARGS__, NULL)
+
+/* Wrong usage, and the line says `said`. */
+#define ck_assert_wrong(said, ...)                                                                                     \
+    do {                                                                                                               \
+        ck_assert_int_eq(PARSE(__VA_ARGS__), ERR_INVALID);                                                             \
+        ck_assert_msg(strstr(why.text, said) != NULL, "\"%s\" does not say \"%s\"", why.text, said);                   \
+        ck_assert_ptr_null(strchr(why.text, '\n'));                                                                    \
+    } while (0)
+
+START_TEST(the_defaults_are_those_of_the_manual)
+{
+    ck_assert_int_eq(PARSE("dir"), 0);
+    ck_assert_str_eq(o.datadir, "dir");
+    ck_assert_uint_eq(o.port, 4001);
+    ck_assert_uint_eq(o.peer_port, 14001);
+    ck_assert_str_eq(o.host, "localhost");
+    ck_assert_ptr_null(o.bind);
+    ck_assert_ptr_null(o.join);
+    ck_assert_ptr_null(o.name);
+    ck_assert_uint_eq(o.join_timeout_ms, 30000);
+    ck_assert_uint_eq(o.max_value_size, 1 << 20);
+    ck_assert(!o.learner);
+    ck_assert(!o.help);
+    ck_assert(!o.version);
+    ck_assert_int_eq(options_log_level(&o), LOG_LEVEL_INFO);
+    ck_assert_int_eq(options_log_format(&o), LOG_FORMAT_TEXT);
+    ck_assert_uint_le(2 * o.heartbeat_ms, o.election_ms);
+}
+END_TEST
+
+START_TEST(options_come_in_four_forms)
+{
+    ck_assert_int_eq(PARSE("-port", "1", "--host", "a", "-name=b", "--join=c:2", "dir"), 0);
+    ck_assert_uint_eq(o.port, 1);
+    ck_assert_str_eq(o.host, "a");
+    ck_assert_str_eq(o.name, "b");
+    ck_assert_str_eq(o.join, "c:2");
+    ck_assert_int_eq(PARSE("dir", "-p", "7", "-h=b"), 0); /* the short names, and after DATADIR, too */
+    ck_assert_uint_eq(o.port, 7);
+    ck_assert_uint_eq(o.peer_port, 10007);
+    ck_assert_str_eq(o.host, "b");
+    ck_assert_int_eq(PARSE("-port", "1", "-port", "2", "dir"), 0); /* the last one counts */
+    ck_assert_uint_eq(o.port, 2);
+}
+END_TEST
+
+START_TEST(flags_need_no_value_but_may_have_one)
+{
+    ck_assert_int_eq(PARSE("-learner", "-v", "dir"), 0);
+    ck_assert(o.learner);
+    ck_assert_int_eq(options_log_level(&o), LOG_LEVEL_DEBUG);
+    ck_assert_int_eq(PARSE("-learner=false", "-trace=1", "dir"), 0);
+    ck_assert(!o.learner);
+    ck_assert_int_eq(options_log_level(&o), LOG_LEVEL_TRACE);
+    ck_assert_wrong("-learner is true or false, not \"maybe\"", "-learner=maybe", "dir");
+}
+END_TEST
+
+START_TEST(help_and_version_need_nothing_else)
+{
+    ck_assert_int_eq(PARSE("-help"), 0);
+    ck_assert(o.help);
+    ck_assert_int_eq(PARSE("--version"), 0);
+    ck_assert(o.version);
+}
+END_TEST
+
+START_TEST(a_directory_is_wanted)
+{
+    ck_assert_wrong("Data path argument required", "-p", "1");
+    ck_assert_wrong("Data path argument required", "");
+    ck_assert_wrong("there are \"a\" and \"b\"", "a", "b");
+    ck_assert_int_eq(PARSE("--", "-dir"), 0); /* one that looks like an option */
+    ck_assert_str_eq(o.datadir, "-dir");
+    ck_assert_int_eq(PARSE("-p", "1", "--", "--"), 0);
+    ck_assert_str_eq(o.datadir, "--");
+}
+END_TEST
+
+START_TEST(what_we_do_not_know_is_refused)
+{
+    ck_assert_wrong("unknown option -nonsense", "-nonsense", "dir");
+    ck_assert_wrong("unknown option --por=1", "--por=1", "dir"); /* no abbreviations */
+    ck_assert_wrong("unknown option -PORT", "-PORT", "1", "dir");
+    ck_assert_wrong("unknown option -=1", "-=1", "dir");
+    ck_assert_wrong("-port wants a value", "dir", "-port");
+    ck_assert_wrong("-name wants a value", "-name=", "dir");
+}
+END_TEST
+
+START_TEST(numbers_have_limits)
+{
+    ck_assert_wrong("-port must be a number from 1 to 65535, not \"0\"", "-port", "0", "dir");
+    ck_assert_wrong("not \"65536\"", "-port", "65536", "dir");
+    ck_assert_wrong("not \"80x\"", "-port", "80x", "dir");
+    ck_assert_wrong("not \"-1\"", "-port=-1", "dir");
+    ck_assert_wrong("not \"\"", "-port=", "dir");
+    ck_assert_wrong("-threads", "-threads", "1", "dir");
+    ck_assert_wrong("-heartbeat", "-heartbeat", "1", "dir");
+}
+END_TEST
+
+START_TEST(sizes_have_units)
+{
+    ck_assert_int_eq(PARSE("-max-value-size", "64KiB", "-max-db-size=2G", "dir"), 0);
+    ck_assert_uint_eq(o.max_value_size, 65536);
+    ck_assert_uint_eq(o.max_db_size, (uint64_t)2 << 30);
+    ck_assert_wrong("-max-value-size", "-max-value-size", "33M", "dir");
+    ck_assert_wrong("-max-db-size", "-max-db-size", "15M", "dir");
+    ck_assert_wrong("-max-db-size", "-max-db-size", "1X", "dir");
+}
+END_TEST
+
+START_TEST(some_do_not_go_together)
+{
+    ck_assert_wrong("set -peer-port", "-port", "60000", "dir");
+    ck_assert_int_eq(PARSE("-port", "60000", "-peer-port", "60001", "dir"), 0);
+    ck_assert_wrong("must differ", "-port", "5", "-peer-port", "5", "dir");
+    ck_assert_wrong("at most half", "-heartbeat", "100", "-election-timeout", "199", "dir");
+    ck_assert_int_eq(PARSE("-heartbeat", "100", "-election-timeout", "200", "dir"), 0);
+}
+END_TEST
+
+START_TEST(texts_are_looked_at)
+{
+    char name[100];
+
+    ck_assert_wrong("-name must be", "-name", "a b", "dir");
+    memset(name, 'n', sizeof name - 1);
+    name[63] = '\0';
+    ck_assert_int_eq(PARSE("-name", name, "dir"), 0);
+    name[63] = 'n';
+    name[64] = '\0';
+    ck_assert_wrong("-name must be", "-name", name, "dir");
+    ck_assert_wrong("-log-format is text or json", "-log-format", "xml", "dir");
+    ck_assert_int_eq(PARSE("-log-format=json", "dir"), 0);
+    ck_assert_int_eq(options_log_format(&o), LOG_FORMAT_JSON);
+    ck_assert_wrong("-host wants", "-host", "a/b", "dir");
+    ck_assert_wrong("-host wants", "-host", "a:b", "dir");
+    ck_assert_int_eq(PARSE("-host", "::1", "dir"), 0);
+    ck_assert_int_eq(PARSE("-host", "10.0.0.1", "dir"), 0);
+}
+END_TEST
+
+START_TEST(each_target_of_join_is_an_address)
+{
+    char many[OPTIONS_JOIN_MAX + 10] = "";
+
+    ck_assert_int_eq(PARSE("-join", "a:1,[::1]:2,10.0.0.1:3", "dir"), 0);
+    ck_assert_wrong("-join wants HOST:PORT", "-join", "a", "dir");
+    ck_assert_wrong("-join wants HOST:PORT", "-join", "a:1,,b:2", "dir");
+    ck_assert_wrong("-join wants HOST:PORT", "-join", "a:1,", "dir");
+    ck_assert_wrong("-join wants HOST:PORT", "-join", "a:0x1", "dir");
+    memset(many, 'a', 300);
+    strcpy(many + 300, ":1"); /* one name that is too long */
+    ck_assert_wrong("-join wants HOST:PORT", "-join", many, "dir");
+}
+END_TEST
+
+START_TEST(a_list_of_targets_has_a_limit)
+{
+    char many[OPTIONS_JOIN_MAX + 10] = "";
+    char program[] = "raftd", join[] = "-join", dir[] = "dir";
+    char *argv[] = {program, join, many, dir, NULL};
+
+    while (strlen(many) < OPTIONS_JOIN_MAX)
+        strcat(many, "host:1,");
+    strcat(many, "h:1");
+    ck_assert_int_eq(options_parse(4, argv, &o, &why), ERR_INVALID);
+    ck_assert_ptr_nonnull(strstr(why.text, "too many"));
+}
+END_TEST
+
+/* ---- the environment ---- */
+
+START_TEST(the_environment_comes_before_the_command_line)
+{
+    setenv("RAFTD_PORT", "55", 1);
+    setenv("RAFTD_MAX_VALUE_SIZE", "2K", 1);
+    setenv("RAFTD_LEARNER", "1", 1);
+    setenv("RAFTD_NAME", "env", 1);
+    ck_assert_int_eq(PARSE("dir"), 0);
+    ck_assert_uint_eq(o.port, 55);
+    ck_assert_uint_eq(o.max_value_size, 2048);
+    ck_assert(o.learner);
+    ck_assert_str_eq(o.name, "env");
+    ck_assert_int_eq(PARSE("-port", "56", "-learner=false", "dir"), 0);
+    ck_assert_uint_eq(o.port, 56);
+    ck_assert(!o.learner);
+    setenv("RAFTD_PORT", "nonsense", 1);
+    ck_assert_wrong("environment", "dir");
+    ck_assert_ptr_nonnull(strstr(why.text, "port"));
+    unsetenv("RAFTD_PORT");
+    unsetenv("RAFTD_MAX_VALUE_SIZE");
+    unsetenv("RAFTD_LEARNER");
+    unsetenv("RAFTD_NAME");
+    ck_assert_int_eq(PARSE("dir"), 0);
+    ck_assert_uint_eq(o.port, 4001);
+}
+END_TEST
+
+TEST_MAIN("options", the_defaults_are_those_of_the_manual, options_come_in_four_forms,
+          flags_need_no_value_but_may_have_one, help_and_version_need_nothing_else, a_directory_is_wanted,
+          what_we_do_not_know_is_refused, numbers_have_limits, sizes_have_units, some_do_not_go_together,
+          texts_are_looked_at, each_target_of_join_is_an_address, a_list_of_targets_has_a_limit,
+          the_environment_comes_before_the_command_line)
