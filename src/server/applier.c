@@ -73,7 +73,7 @@ static raft_time apply_due(const struct shared *s)
     struct raft_status status;
     raft_time due = 0;
 
-    if (s->failure != 0)
+    if (s->failure != 0 || s->stopping) /* what is committed is in the log: a stop waits for no backlog */
         return RAFT_NEVER;
     raft_status(s->raft, &status);
     if (s->staged == status.applied)
