@@ -13,7 +13,8 @@
 #include "server/join.h"
 #include "server/service_private.h"
 
-#define TURN_PAUSE_MS 5 /* how often a change that waits for its turn looks */
+#define TURN_PAUSE_MS 5   /* how often a change that waits for its turn looks */
+#define SETTLE_MS     500 /* how long an invitation waits for what is under way */
 
 /* ---- looking ---- */
 
@@ -479,15 +480,29 @@ void service_member_remove(struct node *n, const char *name_or_id, const struct 
 
 /* ---- being invited ---- */
 
-/* Nobody else's member (its first entry made it one), nothing under way. From then on this server takes no writes, so that
- * none can be lost. */
-static bool close_doors_if_alone(struct shared *s, uint64_t cluster)
+/* Nobody else's member: its first entry made it one, and it is alone. */
+static bool is_alone(const struct shared *s, uint64_t cluster)
+{
+    return s->phase == PHASE_SERVING && s->cluster != cluster && s->joined == 1 && s->directory.latest.count == 1;
+}
+
+/* Nothing is under way, and a view of the map shows all that the log has. */
+static bool is_settled(const struct shared *s)
 {
     struct raft_status status;
 
     raft_status(s->raft, &status);
-    if (s->phase != PHASE_SERVING || s->cluster == cluster || s->joined != 1 || s->directory.latest.count != 1 ||
-        s->requests.waiting > 0 || status.applied != status.last)
+    return s->requests.waiting == 0 && s->visible == status.last;
+}
+
+/* Afterwards this server takes no writes, so that none can be lost; and whoever looks at the map sees those there were. */
+static bool close_doors_if_alone(struct node *n, struct shared *s, uint64_t cluster)
+{
+    raft_time until = clock_now_ms() + SETTLE_MS;
+
+    while (is_alone(s, cluster) && !is_settled(s) && clock_now_ms() < until)
+        node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
+    if (!is_alone(s, cluster) || !is_settled(s))
         return false;
     s->phase = PHASE_INVITED;
     return true;
@@ -507,7 +522,7 @@ void service_invited(struct node *n, const struct service_invitation *i, struct 
                      struct service_result *r)
 {
     struct shared *s = node_lock(n);
-    bool closed = valid_address(i->leader) && close_doors_if_alone(s, i->cluster), pristine = false;
+    bool closed = valid_address(i->leader) && close_doors_if_alone(n, s, i->cluster), pristine = false;
 
     service_result_init(r);
     memset(self, 0, sizeof *self);
