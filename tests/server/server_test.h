@@ -39,7 +39,7 @@ void member_end(struct subject *m);    /* closes it, and its directory goes */
 
 /* A round of one role, if it is due now. */
 bool run_role(struct subject *m, const struct role_ops *ops, unsigned which, void *job);
-/* Timer, writer and applier, until none of them is due now, and the reads. */
+/* Timer, writer and applier, until none of them is due now and the map is committed; and the reads. */
 void run_all(struct subject *m);
 unsigned slot_of(const struct subject *m, raft_id id); /* RAFT_MEMBERS_MAX: none */
 

@@ -109,11 +109,12 @@ START_TEST(a_member_that_moved_says_so)
     p = &m.s.peers[slot_of(&m, 2)];
     ck_assert(p->moved);
     ck_assert_str_eq(p->moved_peer, "127.0.0.1:77");
-    ck_assert_str_eq(p->address, "127.0.0.1:1"); /* until the configuration says it */
+    ck_assert_str_eq(p->address, "127.0.0.1:77"); /* at once, whatever the configuration says */
 
     h = hello_from(2, 1);
     ck_assert_int_eq(greet(&h, &reason), 0);
     ck_assert(!p->moved);
+    ck_assert_str_eq(p->address, "127.0.0.1:1");
     member_end(&m);
 }
 END_TEST

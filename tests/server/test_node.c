@@ -105,7 +105,7 @@ static void bootstrap(struct server *s)
 {
     struct why why = {""};
 
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, PROFILE_RAFTD, &why), 0);
     open_node(s);
 }
 
@@ -320,7 +320,7 @@ START_TEST(half_a_birth_is_none)
     begin();
     s = make_server(0);
     fresh = *datadir_identity(s->datadir);
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, PROFILE_RAFTD, &why), 0);
     ck_assert_int_eq(datadir_save(s->datadir, &fresh, &why), 0); /* as if it had not come to that */
     ck_assert_uint_eq(datadir_identity(s->datadir)->joined, 0);
     ck_assert_int_eq(datadir_wipe(s->datadir, &fresh, &why), 0); /* what main does with such a directory */
@@ -576,6 +576,7 @@ START_TEST(many_clients_at_once)
         pthread_join(threads[i], NULL);
         ck_assert_int_eq(p[i].code, SERVICE_OK);
     }
+    ck_assert_value(&servers[0], "first", "1"); /* what it sees is committed */
     service_status(servers[0].node, &status);
     ck_assert_uint_eq(status.keys, CLIENTS * WRITES + 1);
     ck_assert_uint_eq(status.requests_waiting, 0);
@@ -595,9 +596,6 @@ START_TEST(a_pristine_server_accepts_an_invitation)
 
     begin();
     bootstrap(make_server(0));
-    while (leader_of(&servers[0]) == 0)
-        pause_ms(1);
-    pause_ms(50);
     service_invited(servers[0].node, 4711, "127.0.0.1:4001", &self, &result);
     ck_assert_int_eq(result.code, SERVICE_OK);
     ck_assert_uint_eq(self.id, 101);
@@ -668,7 +666,7 @@ START_TEST(a_taken_port_is_refused)
 
     begin();
     s = make_server(0);
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, PROFILE_RAFTD, &why), 0);
     ck_assert_int_eq(socket_listen("127.0.0.1", s->options.peer_port, &fd, &why), 0);
     s->options.datadir = s->datadir;
     ck_assert_int_eq(node_open(&s->options, &s->node, &why), ERR_IN_USE);

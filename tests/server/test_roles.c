@@ -112,6 +112,7 @@ START_TEST(a_chore_that_is_no_longer_wanted_is_dropped)
     run_all(&m);
     last = status_of(&m).last;
     snprintf(m.s.client, sizeof m.s.client, "127.0.0.1:99"); /* as if it had been restarted elsewhere */
+    shared_assign_peers(&m.s);
     ck_assert_uint_eq(timer_ops.due(&m.s, 0), 0);
     timer_ops.take(&m.s, m.now, 0, m.timer);
     timer_ops.work(m.timer);
@@ -227,6 +228,7 @@ START_TEST(the_applier_answers_with_results)
     ck_assert(!apply_round()); /* not durable yet (D3) */
     ck_assert(write_round());
     ck_assert(apply_round());
+    run_all(&m);
 
     ck_assert_int_eq(r[0].state, REQUEST_DONE);
     ck_assert_int_eq(r[0].result.outcome, COMMAND_CREATED);
