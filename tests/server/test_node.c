@@ -93,6 +93,7 @@ static struct server *make_server(unsigned i)
     s->options = (struct node_options){.peer_port = free_port(),
                                        .election_ms = ELECTION_MS,
                                        .heartbeat_ms = HEARTBEAT_MS,
+                                       .profile = PROFILE_BALSA, /* so the peer port serves members by itself */
                                        .max_db_size = 64u << 20,
                                        .readers = 16,
                                        .bind = "127.0.0.1"};
@@ -105,7 +106,7 @@ static void bootstrap(struct server *s)
 {
     struct why why = {""};
 
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, PROFILE_RAFTD, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, &why), 0);
     open_node(s);
 }
 
@@ -200,6 +201,7 @@ static void join(struct server *leader, struct server *s)
     memcpy(change.name, s->name, sizeof change.name);
     memcpy(change.client, s->options.client, sizeof change.client);
     memcpy(change.peer, s->options.peer, sizeof change.peer);
+    change.profile = s->options.profile;
     service_member_add(leader->node, &change, PATIENCE_MS, &membership, &result);
     ck_assert_int_eq(result.code, SERVICE_OK);
     ck_assert_uint_eq(membership.id, change.id);
@@ -221,15 +223,32 @@ static void make_three(void)
     ck_assert_uint_eq(voters_of(&servers[0]), 3);
 }
 
+static enum service_code remove_member(struct server *leader, const char *name_or_id)
+{
+    const struct service_member_change how = {.id = 0};
+
+    service_member_remove(leader->node, name_or_id, &how, PATIENCE_MS, &result);
+    return result.code;
+}
+
+static enum service_code invite(struct server *s, uint64_t cluster, const char *leader, struct service_membership *self)
+{
+    struct service_invitation i = {.cluster = cluster};
+
+    snprintf(i.leader, sizeof i.leader, "%s", leader);
+    service_invited(s->node, &i, self, &result);
+    return result.code;
+}
+
 static enum node_news await_news(struct server *s)
 {
     uint64_t until = clock_now_ms() + PATIENCE_MS;
     enum node_news news = NODE_NOTHING;
-    char invitation[ADDRESS_MAX];
+    struct service_invitation invitation;
     struct why failure;
 
     while (news == NODE_NOTHING && clock_now_ms() < until) {
-        news = node_news(s->node, &failure, invitation);
+        news = node_news(s->node, &failure, &invitation);
         pause_ms(5);
     }
     return news;
@@ -320,7 +339,7 @@ START_TEST(half_a_birth_is_none)
     begin();
     s = make_server(0);
     fresh = *datadir_identity(s->datadir);
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, PROFILE_RAFTD, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, &why), 0);
     ck_assert_int_eq(datadir_save(s->datadir, &fresh, &why), 0); /* as if it had not come to that */
     ck_assert_uint_eq(datadir_identity(s->datadir)->joined, 0);
     ck_assert_int_eq(datadir_wipe(s->datadir, &fresh, &why), 0); /* what main does with such a directory */
@@ -415,15 +434,14 @@ END_TEST
 START_TEST(a_removed_member_learns_it)
 {
     make_three();
-    service_member_remove(servers[0].node, "s2", PATIENCE_MS, &result);
-    ck_assert_int_eq(result.code, SERVICE_OK);
+    ck_assert_int_eq(remove_member(&servers[0], "s2"), SERVICE_OK);
     ck_assert_int_eq(await_news(&servers[2]), NODE_REMOVED);
     close_server(&servers[2]);
 
     set_soon(&servers[0], "k", "v");
     ck_assert_uint_eq(voters_of(&servers[0]), 2);
-    service_member_remove(servers[0].node, "s2", PATIENCE_MS, &result);
-    ck_assert_int_eq(result.code, SERVICE_NOT_FOUND);
+    ck_assert_int_eq(remove_member(&servers[0], "s2"), SERVICE_OK); /* again: it is so */
+    ck_assert_int_eq(remove_member(&servers[0], "nobody"), SERVICE_NOT_FOUND);
     for (unsigned i = 0; i < 2; i++)
         close_server(&servers[i]);
     end();
@@ -435,8 +453,7 @@ START_TEST(a_member_removed_while_down_learns_it_later)
 {
     make_three();
     close_server(&servers[2]);
-    service_member_remove(servers[0].node, "103", PATIENCE_MS, &result); /* by its id */
-    ck_assert_int_eq(result.code, SERVICE_OK);
+    ck_assert_int_eq(remove_member(&servers[0], "103"), SERVICE_OK); /* by its id */
 
     ck_assert_int_eq(datadir_open(temp_path("s2"), "test", &servers[2].datadir, NULL), 0);
     open_node(&servers[2]);
@@ -452,8 +469,7 @@ START_TEST(a_leader_can_remove_itself)
     struct server *leader = NULL;
 
     make_three();
-    service_member_remove(servers[0].node, "s0", PATIENCE_MS, &result);
-    ck_assert_int_eq(result.code, SERVICE_OK);
+    ck_assert_int_eq(remove_member(&servers[0], "s0"), SERVICE_OK);
     ck_assert_int_eq(await_news(&servers[0]), NODE_REMOVED);
     close_server(&servers[0]);
     leader = find_leader();
@@ -592,19 +608,18 @@ START_TEST(a_pristine_server_accepts_an_invitation)
 {
     struct service_membership self;
     struct why failure;
-    char leader[ADDRESS_MAX] = "";
+    struct service_invitation invitation;
 
     begin();
     bootstrap(make_server(0));
-    service_invited(servers[0].node, 4711, "127.0.0.1:4001", &self, &result);
-    ck_assert_int_eq(result.code, SERVICE_OK);
+    ck_assert_int_eq(invite(&servers[0], 4711, "127.0.0.1:4001", &self), SERVICE_OK);
     ck_assert_uint_eq(self.id, 101);
-    ck_assert_int_eq(set(&servers[0], "k", "v"), SERVICE_STOPPING); /* it could be lost */
-    service_invited(servers[0].node, 4712, "127.0.0.1:4002", &self, &result);
-    ck_assert_int_eq(result.code, SERVICE_CONFLICT); /* one at a time */
+    ck_assert_int_eq(set(&servers[0], "k", "v"), SERVICE_STOPPING);                         /* it could be lost */
+    ck_assert_int_eq(invite(&servers[0], 4712, "127.0.0.1:4002", &self), SERVICE_CONFLICT); /* one at a time */
 
-    ck_assert_int_eq(node_news(servers[0].node, &failure, leader), NODE_INVITED);
-    ck_assert_str_eq(leader, "127.0.0.1:4001");
+    ck_assert_int_eq(node_news(servers[0].node, &failure, &invitation), NODE_INVITED);
+    ck_assert_str_eq(invitation.leader, "127.0.0.1:4001");
+    ck_assert_uint_eq(invitation.cluster, 4711);
     close_server(&servers[0]);
     end();
 }
@@ -618,13 +633,12 @@ START_TEST(one_that_holds_data_does_not)
     begin();
     bootstrap(make_server(0));
     set_soon(&servers[0], "k", "v");
-    service_invited(servers[0].node, 4711, "127.0.0.1:4001", &self, &result);
-    ck_assert_int_eq(result.code, SERVICE_CONFLICT);
+    ck_assert_int_eq(invite(&servers[0], 4711, "127.0.0.1:4001", &self), SERVICE_CONFLICT);
     ck_assert_int_eq(set(&servers[0], "k", "w"), SERVICE_OK); /* and goes on */
 
     service_status(servers[0].node, &status);
-    service_invited(servers[0].node, status.cluster, "127.0.0.1:4001", &self, &result);
-    ck_assert_int_eq(result.code, SERVICE_CONFLICT); /* it is in that cluster */
+    ck_assert_int_eq(invite(&servers[0], status.cluster, "127.0.0.1:4001", &self),
+                     SERVICE_CONFLICT); /* it is in that cluster */
     close_server(&servers[0]);
     end();
 }
@@ -666,7 +680,7 @@ START_TEST(a_taken_port_is_refused)
 
     begin();
     s = make_server(0);
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, PROFILE_RAFTD, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, &why), 0);
     ck_assert_int_eq(socket_listen("127.0.0.1", s->options.peer_port, &fd, &why), 0);
     s->options.datadir = s->datadir;
     ck_assert_int_eq(node_open(&s->options, &s->node, &why), ERR_IN_USE);
