@@ -13,15 +13,16 @@ net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
 server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h
 http:   base/* server/service.h
-main:   base/* store/datadir.h options.h server/node.h server/service.h server/join.h http/http.h
-options: base/* wire/members.h options.h
+main:   base/* store/datadir.h options.h server/node.h server/service.h server/join.h server/form.h http/http.h
+options: base/* wire/members.h options.h options_tables.h
+options_tables: base/* wire/members.h options.h options_tables.h
 '
 
 # header outside libc: the files that may include it, and nobody else.
 outside='
 pthread.h:  src/server/* src/main.c src/base/logger.c src/store/env.c src/http/watch.h
 civetweb.h: src/http/*
-jansson.h:  src/http/* src/server/join.c src/server/peer_http.c
+jansson.h:  src/http/* src/server/form.c src/server/join.c src/server/peer_http.c
 lmdb.h:     src/store/*
 xxhash.h:   src/base/checksum.c
 netdb.h:    src/net/*
@@ -96,7 +97,7 @@ for file in src/*.[ch] src/*/*.[ch]; do
         case $text in
         *\"*)
             case $header in
-            */* | options.h) check_own "$file" "$line" "$layer" "$header" ;;
+            */* | options.h | options_tables.h) check_own "$file" "$line" "$layer" "$header" ;;
             *) refuse "$file:$line: include \"$header\" by its path from src/" ;;
             esac
             ;;

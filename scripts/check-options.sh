@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compares the options that "raftd -help" prints (they come from the one table in src/options.c) with those that
-# man/raftd.8 documents, both ways. Run by make check, from the build tree.
+# Compares the options that "raftd -help" prints (they come from the tables in src/options_tables.c) with those that
+# man/raftd.8 documents, both ways; and those of the other profiles with man/raftd-profiles.7. Run by make check, from the
+# build tree.
 set -eu
 source=${top_srcdir:-$(dirname "$0")/..}
 build=${top_builddir:-.}
@@ -12,29 +13,45 @@ if [ -z "$raftd" ]; then
 fi
 
 # An option's line is indented and begins with a dash; its names end where the description begins (two spaces).
-in_help() {
-    "$raftd" -help | sed -n 's/^ \{1,\}\(-.*\)/\1/p' | sed 's/  .*//' | grep -oE '(^|[ ,])-[a-z][a-z-]*' | tr -d ' ,' | sort -u
+options_of() {
+    sed -n 's/^ \{1,\}\(-.*\)/\1/p' | sed 's/  .*//' | grep -oE '(^|[ ,])-[a-z][a-z_-]*' | tr -d ' ,' | sort -u
 }
 
 # ".It Fl p , Fl port Ar PORT"
 in_man() {
-    sed -n 's/^\.It Fl /Fl /p' "$source/man/raftd.8" | grep -oE 'Fl [a-z][a-z-]*' | sed 's/^Fl /-/' | sort -u
+    grep '^\.It' "$source/man/$1" | grep -oE 'Fl [a-z][a-z_-]*' | sed 's/^Fl /-/' | sort -u
 }
 
 bad=0
-help=$(in_help)
-man=$(in_man)
-if [ -z "$help" ]; then
-    echo "raftd -help prints no options"
-    bad=1
-fi
-for option in $(comm -23 <(echo "$help") <(echo "$man")); do
-    echo "$option is an option of raftd that man/raftd.8 does not document"
-    bad=1
+
+# compare WHAT OPTIONS PAGES: both ways.
+compare() {
+    local option
+    [ -n "$2" ] || { echo "$1 -help prints no options" && bad=1; }
+    for option in $(comm -23 <(echo "$2") <(echo "$3")); do
+        echo "$option is an option of $1 that the man pages do not document"
+        bad=1
+    done
+    for option in $(comm -13 <(echo "$2") <(echo "$3")); do
+        echo "$option is documented and no option of $1"
+        bad=1
+    done
+}
+
+raftd_options=$("$raftd" -help | options_of)
+compare raftd "$raftd_options" "$(in_man raftd.8)"
+links=$(mktemp -d)
+trap 'rm -rf "$links"' EXIT
+for name in raftexample raft; do
+    ln -s "$(realpath "$raftd")" "$links/$name"
 done
-for option in $(comm -13 <(echo "$help") <(echo "$man")); do
-    echo "$option is documented in man/raftd.8 and no option of raftd"
-    bad=1
-done
-[ $bad -ne 0 ] || echo "$(echo "$help" | wc -l) option names, all documented"
+others=$({
+    "$links/raftexample" -help
+    "$links/raft" -help
+    HTTP_SERVER_PORT=8000 "$raftd" -help
+} | options_of)
+common=$(comm -12 <(echo "$others") <(echo "$raftd_options"))
+own=$(in_man raftd-profiles.7)
+compare "the other profiles" "$others" "$(printf '%s\n%s\n' "$own" "$common" | sort -u)"
+[ $bad -ne 0 ] || echo "$(printf '%s\n%s\n' "$raftd_options" "$others" | sort -u | wc -l) option names, all documented"
 exit $bad

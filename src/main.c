@@ -9,11 +9,13 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/logger.h"
 #include "base/text.h"
 #include "http/http.h"
 #include "options.h"
+#include "server/form.h"
 #include "server/join.h"
 #include "server/node.h"
 #include "store/datadir.h"
@@ -21,7 +23,8 @@
 #define EXIT_USAGE      64
 #define DRAIN_MS        3000 /* of the 5 s that a stop may take */
 #define ANSWER_FIRST_MS 50   /* an invited server answers who invited it before it goes down to join */
-#define READERS_EXTRA   80   /* views of the map beside those of the HTTP threads: scans and our own */
+#define ADMIN_THREADS   8
+#define READERS_EXTRA   80 /* views of the map beside those of the HTTP threads: scans and our own */
 
 /* LMDB asks for megabytes that it touches little of. Fixed, because glibc raises the threshold at the first such free, and
  * then takes (and clears) them from the heap. */
@@ -35,10 +38,12 @@ struct life {
     char join[OPTIONS_JOIN_MAX]; /* "": do not join */
     bool learner;
     uint64_t replaces; /* whose place we take: the invitation said so; 0: nobody's */
+    bool waits;        /* to be expected there */
+    bool founds;       /* is the one who founds the cluster of --cluster */
     bool newborn;      /* this start made the cluster, and does not serve yet */
     struct datadir *datadir;
     struct node *node;
-    struct http *http;
+    struct http *http, *admin; /* admin NULL: there is none */
 };
 
 enum ending { ENDING_STOPPED, ENDING_REMOVED, ENDING_FAILED, ENDING_REBORN };
@@ -85,7 +90,9 @@ static int identify(struct life *l, struct why *why)
 {
     const struct identity *identity = datadir_identity(l->datadir);
 
-    if (identity->removed && l->join[0] == '\0')
+    bool rejoins = l->waits ? l->options->joins : l->join[0] != '\0';
+
+    if (identity->removed && !rejoins)
         return why_set(
             why, ERR_INVALID,
             "%s belongs to member %s, which was removed from its cluster: start it with -join to join anew as "
@@ -96,14 +103,97 @@ static int identify(struct life *l, struct why *why)
     if (l->options->name != NULL && strcmp(l->options->name, identity->name) != 0)
         log_warn("-name ignored, a member keeps its name: name=%s", identity->name);
     if (l->join[0] != '\0') {
-        log_info("-join ignored, already a member: cluster=%llu id=%llu", (unsigned long long)identity->cluster,
-                 (unsigned long long)identity->id);
+        if (rejoins)
+            log_info("-join ignored, already a member: cluster=%llu id=%llu", (unsigned long long)identity->cluster,
+                     (unsigned long long)identity->id);
         l->join[0] = '\0';
     }
     return 0;
 }
 
 /* ---- start ---- */
+
+static bool stop_requested(void *context)
+{
+    sigset_t pending;
+
+    (void)context;
+    sigpending(&pending);
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
+/* The others of --cluster: each by its place in the list and its URL. */
+static void list_others(const struct options *o, struct members *out)
+{
+    const char *at = o->cluster;
+
+    memset(out, 0, sizeof *out);
+    for (unsigned place = 1; place <= o->cluster_size; place++) {
+        struct member *m = &out->list[out->count];
+        char url[ADDRESS_MAX + 16];
+        struct address address;
+        size_t length = strcspn(at, ",");
+
+        snprintf(url, sizeof url, "%.*s", (int)length, at);
+        if (place != o->id && address_parse(url, &address) == 0) {
+            snprintf(m->name, sizeof m->name, "%u", place);
+            address_format(&address, m->peer, sizeof m->peer);
+            out->count++;
+        }
+        at += length + (at[length] == ',');
+    }
+}
+
+/* Makes the first entry of a new cluster, unless we are to join one. */
+static int found(struct life *l, struct why *why)
+{
+    const struct options *o = l->options;
+    struct members *others = NULL;
+    bool taken = false;
+    int err = 0;
+
+    if (l->founds) {
+        err = form_ask(l->join, stop_requested, NULL, &taken, why);
+        if (err != 0)
+            return err;
+        if (!taken)
+            l->join[0] = '\0';
+    }
+    if (l->join[0] != '\0')
+        return 0;
+    log_info("Initializing new cluster: id=%llu", (unsigned long long)datadir_identity(l->datadir)->id);
+    if (l->founds) {
+        others = xmalloc(sizeof *others);
+        list_others(o, others);
+    }
+    err = node_bootstrap(l->datadir, l->client, l->peer, o->profile, others, why);
+    free(others);
+    l->newborn = err == 0;
+    return err;
+}
+
+static int serve_clients(struct life *l, struct why *why)
+{
+    const struct options *o = l->options;
+    struct http_options http = {
+        .port = (uint16_t)o->port,
+        .threads = (unsigned)o->threads,
+        .max_value_size = o->max_value_size,
+        .profile = o->profile,
+    };
+    int err;
+
+    snprintf(http.bind, sizeof http.bind, "%s", o->open_to_clients ? "" : l->bind);
+    log_info("Initializing HTTP server");
+    err = http_start(&http, l->node, &l->http, why);
+    if (err != 0 || o->admin_port == 0)
+        return err;
+    http.about = l->http;
+    http.port = (uint16_t)o->admin_port;
+    http.threads = ADMIN_THREADS;
+    snprintf(http.bind, sizeof http.bind, "%s", l->bind);
+    return http_start(&http, l->node, &l->admin, why);
+}
 
 static int open_member(struct life *l, struct why *why)
 {
@@ -116,11 +206,6 @@ static int open_member(struct life *l, struct why *why)
         .max_db_size = o->max_db_size,
         .readers = (unsigned)o->threads + READERS_EXTRA,
     };
-    struct http_options http = {
-        .port = (uint16_t)o->port,
-        .threads = (unsigned)o->threads,
-        .max_value_size = o->max_value_size,
-    };
     bool fresh = false;
     int err = datadir_open(o->datadir, l->client, &l->datadir, why);
 
@@ -130,36 +215,24 @@ static int open_member(struct life *l, struct why *why)
         return err;
     logger_configure(options_log_level(o), options_log_format(o), datadir_identity(l->datadir)->name);
     fresh = datadir_identity(l->datadir)->joined == 0;
-    log_info("%s: path=%s", fresh ? "Initializing Raft Server" : "Recovered from log", o->datadir);
-    if (fresh && l->join[0] == '\0') {
-        log_info("Initializing new cluster: id=%llu", (unsigned long long)datadir_identity(l->datadir)->id);
-        err = node_bootstrap(l->datadir, l->client, l->peer, o->profile, why);
+    log_info("%s: %s", fresh ? "Initializing Raft Server" : "Recovered from log", o->datadir);
+    if (fresh) {
+        err = found(l, why);
         if (err != 0)
             return err;
-        l->newborn = true;
     }
     options.datadir = l->datadir;
     memcpy(options.client, l->client, sizeof options.client);
     memcpy(options.peer, l->peer, sizeof options.peer);
     snprintf(options.bind, sizeof options.bind, "%s", l->bind);
-    snprintf(http.bind, sizeof http.bind, "%s", l->bind);
     err = node_open(&options, &l->node, why);
     if (err == 0)
-        err = http_start(&http, l->node, &l->http, why);
+        err = serve_clients(l, why);
     if (err != 0)
         return err;
     l->newborn = false;
     log_info("Listening at: http://%s", l->client);
     return 0;
-}
-
-static bool stop_requested(void *context)
-{
-    sigset_t pending;
-
-    (void)context;
-    sigpending(&pending);
-    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
 
 static int join_cluster(struct life *l, struct why *why)
@@ -174,6 +247,7 @@ static int join_cluster(struct life *l, struct why *why)
         .profile = l->options->profile,
         .learner = l->learner,
         .replaces = l->replaces,
+        .waits = l->waits,
         .timeout_ms = l->options->join_timeout_ms,
         .stop = stop_requested,
     };
@@ -242,9 +316,10 @@ static void close_member(struct life *l)
         node_drain(l->node, DRAIN_MS);
     if (l->http != NULL)
         http_drain(l->http, 1000);
+    http_stop(l->admin);
     http_stop(l->http);
     node_close(l->node);
-    l->http = NULL;
+    l->http = l->admin = NULL;
     l->node = NULL;
 }
 
@@ -298,6 +373,17 @@ static void prepare_process(void)
     }
 }
 
+/* What goraft/raftd says of its options. */
+static void announce(const struct options *o)
+{
+    if (o->verbose)
+        log_info("Verbose logging enabled.");
+    if (o->trace)
+        log_info("Raft trace debugging enabled.");
+    else if (o->debug)
+        log_info("Raft debugging enabled.");
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
@@ -311,7 +397,7 @@ int main(int argc, char **argv)
     }
     if (options.help || options.version) {
         if (options.help)
-            options_help();
+            options_help(&options);
         else
             printf("raftd %s\n", PACKAGE_VERSION);
         return 0;
@@ -322,8 +408,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "raftd: no thread can be started: see ulimit -u\n");
         return EXIT_FAILURE;
     }
+    announce(&options);
     addresses(&life);
     life.learner = options.learner;
+    life.waits = options.profile == PROFILE_RAFTEXAMPLE;
+    life.founds = life.waits && !options.joins && options.id == 1 && options.cluster_size > 1;
     snprintf(life.join, sizeof life.join, "%s", options.join != NULL ? options.join : "");
     do
         ending = live(&life, &why);

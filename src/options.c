@@ -5,60 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/check.h"
 #include "base/text.h"
-#include "wire/members.h"
+#include "options_tables.h"
 
-enum kind { KIND_TEXT, KIND_NUMBER, KIND_SIZE, KIND_FLAG };
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
 
-struct option {
-    const char *name, *alias; /* alias NULL: none */
-    enum kind kind;
-    size_t offset; /* in struct options */
-    uint64_t min, max, otherwise;
-    const char *argument, *text;
-};
-
-#define AT(field) offsetof(struct options, field)
-#define MIB       ((uint64_t)1 << 20)
-#define GIB       ((uint64_t)1 << 30)
-
-static const struct option table[] = {
-    {"port", "p", KIND_NUMBER, AT(port), 1, 65535, 4001, "PORT", "port for clients"},
-    {"host", "h", KIND_TEXT, AT(host), 0, 0, 0, "HOST",
-     "name or address that others use to reach this server (localhost)"},
-    {"bind", NULL, KIND_TEXT, AT(bind), 0, 0, 0, "ADDR",
-     "address to listen on; by default loopback while -host is a loopback name, else every address"},
-    {"peer-port", NULL, KIND_NUMBER, AT(peer_port), 1, 65535, 0, "PORT",
-     "port for the other members (client port + 10000)"},
-    {"join", NULL, KIND_TEXT, AT(join), 0, 0, 0, "HOST:PORT[,...]",
-     "join the cluster of any of these members, by client or peer port"},
-    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, 30000, "MS",
-     "give up joining after this long"},
-    {"learner", NULL, KIND_FLAG, AT(learner), 0, 0, 0, NULL, "join without a vote"},
-    {"name", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member (made up and kept in DATADIR)"},
-    {"heartbeat", NULL, KIND_NUMBER, AT(heartbeat_ms), 5, 10000, 50, "MS", "how often a leader is heard"},
-    {"election-timeout", NULL, KIND_NUMBER, AT(election_ms), 20, 60000, 300, "MS",
-     "stand for election after one to two times this without a leader"},
-    {"max-value-size", NULL, KIND_SIZE, AT(max_value_size), 1, 32 * MIB, MIB, "BYTES",
-     "largest value that a client may write"},
-    {"max-db-size", NULL, KIND_SIZE, AT(max_db_size), 16 * MIB, 16384 * GIB, 64 * GIB, "BYTES",
-     "largest size of the map on disk"},
-    {"threads", NULL, KIND_NUMBER, AT(threads), 2, 4096, 320, "N", "connections of clients that are served at once"},
-    {"v", NULL, KIND_FLAG, AT(verbose), 0, 0, 0, NULL, "log more (as -debug, without the core's details)"},
-    {"debug", NULL, KIND_FLAG, AT(debug), 0, 0, 0, NULL, "log what the protocol does"},
-    {"trace", NULL, KIND_FLAG, AT(trace), 0, 0, 0, NULL, "log everything"},
-    {"log-format", NULL, KIND_TEXT, AT(log_format), 0, 0, 0, "text|json", "how log lines are written to stderr (text)"},
-    {"version", NULL, KIND_FLAG, AT(version), 0, 0, 0, NULL, "print the version and exit"},
-    {"help", NULL, KIND_FLAG, AT(help), 0, 0, 0, NULL, "print this and exit"},
-};
-#define TABLE_SIZE (sizeof table / sizeof table[0])
-
-static const struct option *find(const char *name, size_t length)
+static const struct option *find(const struct option_table *t, const char *name, size_t length)
 {
-    for (size_t i = 0; i < TABLE_SIZE; i++) {
-        const struct option *o = &table[i];
+    for (size_t i = 0; i < t->count; i++) {
+        const struct option *o = &t->options[i];
 
         if (strlen(o->name) == length && strncmp(o->name, name, length) == 0)
             return o;
@@ -85,9 +44,9 @@ static int set_flag(const struct option *o, struct options *out, const char *fro
 {
     bool *field = (bool *)((char *)out + o->offset);
 
-    if (strcmp(value, "true") == 0 || strcmp(value, "1") == 0)
+    if (strcasecmp(value, "true") == 0 || strcasecmp(value, "t") == 0 || strcmp(value, "1") == 0)
         *field = true;
-    else if (strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
+    else if (strcasecmp(value, "false") == 0 || strcasecmp(value, "f") == 0 || strcmp(value, "0") == 0)
         *field = false;
     else
         return why_set(why, ERR_INVALID, "%s%s is true or false, not \"%s\"", from, o->name, value);
@@ -112,49 +71,51 @@ static int set(const struct option *o, struct options *out, const char *from, co
     return ERR_INVALID;
 }
 
-static void set_defaults(struct options *out)
+static void set_defaults(const struct option_table *t, enum profile profile, struct options *out)
 {
     memset(out, 0, sizeof *out);
-    for (size_t i = 0; i < TABLE_SIZE; i++)
-        if (table[i].kind == KIND_NUMBER || table[i].kind == KIND_SIZE)
-            *(uint64_t *)(void *)((char *)out + table[i].offset) = table[i].otherwise;
+    for (size_t i = 0; i < t->count; i++)
+        if (t->options[i].kind == KIND_NUMBER || t->options[i].kind == KIND_SIZE)
+            *(uint64_t *)(void *)((char *)out + t->options[i].offset) = t->options[i].otherwise;
+    out->profile = profile;
     out->host = "localhost";
     out->log_format = "text";
 }
 
 static void environment_name(const struct option *o, char *out, size_t size)
 {
-    snprintf(out, size, "RAFTD_%s", o->name);
+    snprintf(out, size, o->variable != NULL ? "%s" : "RAFTD_%s", o->variable != NULL ? o->variable : o->name);
     for (char *c = out; *c != '\0'; c++)
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
 }
 
-static int read_environment(struct options *out, struct why *why)
+static int read_environment(const struct option_table *t, struct options *out, struct why *why)
 {
-    for (size_t i = 0; i < TABLE_SIZE; i++) {
+    for (size_t i = 0; i < t->count; i++) {
         char name[40];
         const char *value = NULL;
         int err = 0;
 
-        environment_name(&table[i], name, sizeof name);
+        environment_name(&t->options[i], name, sizeof name);
         value = getenv(name);
         if (value != NULL)
-            err = set(&table[i], out, "RAFTD_ environment variable for -", value, why);
+            err = set(&t->options[i], out, "environment variable for -", value, why);
         if (err != 0)
             return err;
     }
     return 0;
 }
 
-static int read_argument(int argc, char **argv, int *at, struct options *out, struct why *why)
+static int read_argument(const struct option_table *t, int argc, char **argv, int *at, struct options *out,
+                         struct why *why)
 {
     const char *text = argv[*at] + (argv[*at][1] == '-' ? 2 : 1);
     const char *equals = strchr(text, '=');
     size_t length = equals != NULL ? (size_t)(equals - text) : strlen(text);
-    const struct option *o = find(text, length);
+    const struct option *o = find(t, text, length);
 
     if (o == NULL)
-        return why_set(why, ERR_INVALID, "unknown option %s; raftd -help lists them", argv[*at]);
+        return why_set(why, ERR_INVALID, "unknown option %s; -help lists those there are", argv[*at]);
     if (equals != NULL)
         return set(o, out, "-", equals + 1, why);
     if (o->kind == KIND_FLAG)
@@ -165,63 +126,72 @@ static int read_argument(int argc, char **argv, int *at, struct options *out, st
     return set(o, out, "-", argv[*at], why);
 }
 
-/* Each of the targets is an address, and the list has room where main.c keeps it. */
-static int check_join(const char *targets, struct why *why)
+/* ---- which profile ---- */
+
+static bool is_option(const char *argument)
 {
-    struct address a;
-    char one[ADDRESS_MAX];
-    const char *at = targets;
-
-    if (strlen(targets) >= OPTIONS_JOIN_MAX)
-        return why_set(why, ERR_INVALID, "-join names too many: at most %d bytes", OPTIONS_JOIN_MAX - 1);
-    for (;;) {
-        size_t length = strcspn(at, ",");
-
-        if (snprintf(one, sizeof one, "%.*s", (int)length, at) >= (int)sizeof one || address_parse(one, &a) != 0)
-            return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", targets);
-        if (at[length] == '\0')
-            return 0;
-        at += length + 1;
-    }
+    return argument[0] == '-' && argument[1] != '\0';
 }
 
-static int check_together(struct options *out, struct why *why)
+/* Whether the command line, read by table t, has the option `name`, or for NULL an argument that is no option. */
+static bool mentions(const struct option_table *t, int argc, char **argv, const char *name)
 {
-    struct address a;
-    char text[ADDRESS_MAX];
+    bool only_paths = false;
 
-    if (out->peer_port == 0)
-        out->peer_port = out->port + 10000;
-    if (out->peer_port > 65535)
-        return why_set(why, ERR_INVALID, "-port %llu leaves no peer port (client port + 10000): set -peer-port",
-                       (unsigned long long)out->port);
-    if (out->peer_port == out->port)
-        return why_set(why, ERR_INVALID, "-port and -peer-port must differ");
-    if (out->heartbeat_ms * 2 > out->election_ms)
-        return why_set(why, ERR_INVALID, "-heartbeat must be at most half of -election-timeout");
-    if (out->name != NULL && !member_name_valid(out->name))
-        return why_set(why, ERR_INVALID, "-name must be 1 to %d letters, digits, \"-\", \"_\" and \".\"",
-                       MEMBER_NAME_MAX - 1);
-    if (strcmp(out->log_format, "text") != 0 && strcmp(out->log_format, "json") != 0)
-        return why_set(why, ERR_INVALID, "-log-format is text or json, not \"%s\"", out->log_format);
-    snprintf(text, sizeof text, strchr(out->host, ':') != NULL ? "[%s]:1" : "%s:1", out->host);
-    if (strlen(out->host) >= sizeof a.host || address_parse(text, &a) != 0)
-        return why_set(why, ERR_INVALID, "-host wants a name or an address, not \"%s\"", out->host);
-    return out->join != NULL ? check_join(out->join, why) : 0;
+    for (int i = 1; i < argc; i++) {
+        const char *text = argv[i] + (argv[i][0] == '-' ? 1 : 0) + (strncmp(argv[i], "--", 2) == 0 ? 1 : 0);
+        size_t length = strcspn(text, "=");
+        const struct option *o = find(t, text, length);
+
+        if (!only_paths && strcmp(argv[i], "--") == 0) {
+            only_paths = true;
+        } else if (only_paths || !is_option(argv[i])) {
+            if (name == NULL)
+                return true;
+        } else {
+            if (name != NULL && strlen(name) == length && strncmp(text, name, length) == 0)
+                return true;
+            if (o != NULL && o->kind != KIND_FLAG && text[length] == '\0')
+                i++; /* its value */
+        }
+    }
+    return false;
+}
+
+static enum profile choose_profile(int argc, char **argv)
+{
+    const struct option_table *ours = option_table_of(PROFILE_RAFTD), *etcd = option_table_of(PROFILE_RAFTEXAMPLE);
+    const char *slash = strrchr(argv[0], '/');
+    const char *program = slash != NULL ? slash + 1 : argv[0];
+
+    if (strcmp(program, "raftexample") == 0)
+        return PROFILE_RAFTEXAMPLE;
+    if (strcmp(program, "raft") == 0 || mentions(option_table_of(PROFILE_SHAJ13), argc, argv, "api"))
+        return PROFILE_SHAJ13;
+    if (mentions(etcd, argc, argv, "cluster") && mentions(etcd, argc, argv, "port") &&
+        !mentions(etcd, argc, argv, NULL))
+        return PROFILE_RAFTEXAMPLE;
+    if (getenv("HTTP_SERVER_PORT") != NULL && !mentions(ours, argc, argv, NULL))
+        return PROFILE_BALSA;
+    return PROFILE_RAFTD;
 }
 
 int options_parse(int argc, char **argv, struct options *out, struct why *why)
 {
-    int err = 0;
+    enum profile profile = choose_profile(argc, argv);
+    const struct option_table *t = option_table_of(profile);
     bool only_paths = false;
+    int err;
 
-    set_defaults(out);
-    err = read_environment(out, why);
+    set_defaults(t, profile, out);
+    err = read_environment(t, out, why);
     for (int i = 1; i < argc && err == 0; i++) {
         if (!only_paths && strcmp(argv[i], "--") == 0)
             only_paths = true;
-        else if (!only_paths && argv[i][0] == '-' && argv[i][1] != '\0')
-            err = read_argument(argc, argv, &i, out, why);
+        else if (!only_paths && is_option(argv[i]))
+            err = read_argument(t, argc, argv, &i, out, why);
+        else if (!t->takes_datadir)
+            err = why_set(why, ERR_INVALID, "\"%s\" is no option, and nothing else is wanted", argv[i]);
         else if (out->datadir != NULL)
             err = why_set(why, ERR_INVALID, "one DATADIR is wanted, but there are \"%s\" and \"%s\"", out->datadir,
                           argv[i]);
@@ -230,10 +200,10 @@ int options_parse(int argc, char **argv, struct options *out, struct why *why)
     }
     if (err != 0 || out->help || out->version)
         return err;
-    if (out->datadir == NULL || out->datadir[0] == '\0')
-        return why_set(why, ERR_INVALID, "Data path argument required: raftd [options] DATADIR");
-    return check_together(out, why);
+    return t->complete(out, why);
 }
+
+/* ---- help ---- */
 
 static void print_option(const struct option *o)
 {
@@ -254,19 +224,20 @@ static void print_option(const struct option *o)
     printf("\n");
 }
 
-void options_help(void)
+void options_help(const struct options *o)
 {
-    printf(
-        "raftd [options] DATADIR\n\n"
-        "A replicated key-value server: Raft, plain HTTP, LMDB. DATADIR is made if it is not there; a new one without\n"
-        "-join starts a cluster of one.\n\n"
-        "Options, with one or two dashes, -x VALUE or -x=VALUE; each also as environment variable RAFTD_NAME\n"
-        "(RAFTD_PEER_PORT for -peer-port):\n\n");
-    for (size_t i = 0; i < TABLE_SIZE; i++)
-        print_option(&table[i]);
+    const struct option_table *t = option_table_of(o->profile);
+
+    printf("%s\nOptions, with one or two dashes, -x VALUE or -x=VALUE; each also as environment variable %s:\n\n",
+           t->about,
+           o->profile == PROFILE_BALSA ? "(http-server-port as\nHTTP_SERVER_PORT, those from -admin on as RAFTD_ADMIN)"
+                                       : "RAFTD_NAME\n(RAFTD_MAX_DB_SIZE for -max-db-size)");
+    for (size_t i = 0; i < t->count; i++)
+        print_option(&t->options[i]);
     printf(
         "\nExit status: 0 stopped in an orderly way or removed from the cluster, 1 could not start or go on, 64 wrong "
-        "usage.\nraftd(8) has the rest, raftd-http(7) the HTTP interface.\n");
+        "usage.\nraftd(8) has the rest, raftd-http(7) the HTTP interface, raftd-profiles(7) that of the other "
+        "profiles.\n");
 }
 
 enum log_level options_log_level(const struct options *o)

@@ -10,14 +10,17 @@
 #include "base/profile.h"
 #include "base/text.h"
 
-#define OPTIONS_JOIN_MAX (4 * ADDRESS_MAX) /* bytes of -join, with the NUL */
+#define OPTIONS_JOIN_MAX                                                                                               \
+    (16 * (ADDRESS_MAX + 16)) /* bytes of -join, with the NUL: every member of the largest cluster */
 
 struct options {
     enum profile profile;
-    uint64_t port, peer_port; /* peer_port 0: port + 10000 */
+    uint64_t port, peer_port;
+    uint64_t admin_port; /* 0: none */
     const char *host;
-    const char *bind; /* NULL: loopback while host is one, else every address */
-    const char *join; /* NULL: do not join */
+    const char *bind;     /* NULL: loopback while host is one, else every address */
+    bool open_to_clients; /* whatever bind is, clients reach every address */
+    const char *join;     /* HOST:PORT[,...]; NULL: do not join */
     uint64_t join_timeout_ms;
     bool learner;
     const char *name; /* NULL: kept or made up */
@@ -28,12 +31,21 @@ struct options {
     const char *log_format;
     bool version, help;
     const char *datadir;
+    /* raftexample: `join` has all URLs but our own */
+    uint64_t id, cluster_size;
+    const char *cluster;
+    bool joins;
+    /* shaj13 */
+    const char *raft_address, *api_address;
+    /* room for what the texts above point to */
+    char targets[OPTIONS_JOIN_MAX], own_host[256], own_name[24], own_datadir[48];
 };
 
-/* Defaults, then the environment (RAFTD_PEER_PORT=... for -peer-port), then the command line: `-x v`, `-x=v`, `--x v` and
- * `--x=v`. Texts point into argv and the environment. ERR_INVALID: *why is the line to print before exit status 64. */
+/* Chooses the profile and reads by its table: defaults, then the environment (RAFTD_PEER_PORT=... for -peer-port), then the command line: `-x v`, `-x=v`, `--x v` and
+ * `--x=v`. Texts point into argv, the
+ * environment and *out itself, which must stay where it is. ERR_INVALID: *why is the line to print before exit status 64. */
 int options_parse(int argc, char **argv, struct options *out, struct why *why);
-void options_help(void); /* to stdout */
+void options_help(const struct options *o); /* to stdout, for o->profile */
 enum log_level options_log_level(const struct options *o);
 enum log_format options_log_format(const struct options *o);
 

@@ -24,6 +24,7 @@ static const char *const header_names[HEADERS] = {
     [HEADER_ACCEPT] = "Accept",
     [HEADER_IF_MATCH] = "If-Match",
     [HEADER_IF_NONE_MATCH] = "If-None-Match",
+    [HEADER_SEC_FETCH_SITE] = "Sec-Fetch-Site",
 };
 
 static enum http_method method_of(const char *name)

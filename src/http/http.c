@@ -38,39 +38,53 @@ const struct http_limits http_limits_default = {
 
 /* ---- routes ---- */
 
-#define READS   (METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD))
-#define BODIES  (METHOD_BIT(METHOD_POST) | METHOD_BIT(METHOD_PUT))
-#define DELETES METHOD_BIT(METHOD_DELETE)
+#define ABOUT_ROUTES                                                                                                   \
+    {"/cluster", false, READS, "GET, HEAD, OPTIONS", cluster_handle},                                                  \
+        {"/cluster/members", false, READS | METHOD_BIT(METHOD_POST), "GET, HEAD, POST, OPTIONS",                       \
+         cluster_members_handle},                                                                                      \
+        {"/cluster/members/", true, METHOD_BIT(METHOD_PUT) | DELETES, "PUT, DELETE, OPTIONS", cluster_member_handle},  \
+        {"/cluster/leader", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_leader_handle},                   \
+        {"/status", false, READS, "GET, HEAD, OPTIONS", info_status},                                                  \
+        {"/livez", false, READS, "GET, HEAD, OPTIONS", info_livez},                                                    \
+        {"/readyz", false, READS, "GET, HEAD, OPTIONS", info_readyz},                                                  \
+    {                                                                                                                  \
+        "/metrics", false, READS, "GET, HEAD, OPTIONS", metrics_handle                                                 \
+    }
 
-struct route {
-    const char *path;
-    bool more; /* something must follow: it is given to the handler */
-    unsigned methods;
-    const char *allow;
-    void (*handle)(struct exchange *x, struct view rest);
-};
-
-static const struct route routes[] = {
+static const struct route raftd_list[] = {
     {"/db/", true, READS | BODIES | DELETES, "GET, HEAD, POST, PUT, DELETE, OPTIONS", kv_handle},
     {"/db/", false, READS | BODIES | DELETES, "GET, HEAD, OPTIONS", kv_list},
     {"/db", false, READS, "GET, HEAD, OPTIONS", kv_list},
-    {"/cluster", false, READS, "GET, HEAD, OPTIONS", cluster_handle},
-    {"/cluster/members", false, READS | METHOD_BIT(METHOD_POST), "GET, HEAD, POST, OPTIONS", cluster_members_handle},
-    {"/cluster/members/", true, METHOD_BIT(METHOD_PUT) | DELETES, "PUT, DELETE, OPTIONS", cluster_member_handle},
-    {"/cluster/leader", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_leader_handle},
+    ABOUT_ROUTES,
     {"/cluster/invitation", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_invitation_handle},
     {"/join", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_join_handle},
     {"/", false, READS, "GET, HEAD, OPTIONS", info_root},
-    {"/status", false, READS, "GET, HEAD, OPTIONS", info_status},
-    {"/livez", false, READS, "GET, HEAD, OPTIONS", info_livez},
-    {"/readyz", false, READS, "GET, HEAD, OPTIONS", info_readyz},
-    {"/metrics", false, READS, "GET, HEAD, OPTIONS", metrics_handle},
 };
+static const struct route about_list[] = {ABOUT_ROUTES};
+static const struct route_table raftd_routes = {raftd_list, sizeof raftd_list / sizeof raftd_list[0]};
+static const struct route_table about_routes = {about_list, sizeof about_list / sizeof about_list[0]};
 
-static const struct route *find_route(struct view path, struct view *rest)
+static const struct route_table *routes_of(const struct http_options *o)
 {
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        const struct route *r = &routes[i];
+    if (o->about != NULL)
+        return &about_routes;
+    switch (o->profile) {
+    case PROFILE_RAFTD:
+        break;
+    case PROFILE_RAFTEXAMPLE:
+        return &raftexample_routes;
+    case PROFILE_SHAJ13:
+        return &shaj13_routes;
+    case PROFILE_BALSA:
+        return &balsa_routes;
+    }
+    return &raftd_routes;
+}
+
+static const struct route *find_route(const struct route_table *table, struct view path, struct view *rest)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        const struct route *r = &table->routes[i];
         struct view prefix = view_of_text(r->path);
 
         if (!view_starts_with(path, prefix) || (path.size > prefix.size) != r->more)
@@ -97,11 +111,11 @@ static void answer_options(struct exchange *x, const struct route *r, int status
 static void dispatch(struct exchange *x)
 {
     struct view rest;
-    const struct route *r = find_route(x->path, &rest);
+    const struct route *r = find_route(x->http->routes, x->path, &rest);
 
     if (r == NULL)
         exchange_error(x, 404, "no_such_path", "no such path");
-    else if (x->method == METHOD_OPTIONS)
+    else if (x->method == METHOD_OPTIONS && r->methods != ALL_METHODS)
         answer_options(x, r, 204);
     else if ((r->methods & METHOD_BIT(x->method)) == 0)
         answer_options(x, r, 405);
@@ -377,6 +391,9 @@ int http_start_limited(const struct http_options *o, const struct http_limits *l
 
     *h = (struct http){
         .node = n,
+        .routes = routes_of(o),
+        .profile = o->about != NULL ? PROFILE_RAFTD : o->profile,
+        .about = o->about,
         .max_value_size = o->max_value_size,
         .threads = o->threads > 0 ? o->threads : 1,
         .port = o->port,

@@ -18,6 +18,10 @@ struct http_options {
     uint16_t port;
     unsigned threads;
     uint64_t max_value_size;
+    enum profile profile; /* which routes there are */
+    /* Not NULL: this one has only the routes that say how the server does, our own, and counts what that one counts. It is
+     * to be stopped before that one. */
+    struct http *about;
 };
 
 /* Listens and serves. ERR_IN_USE and others with *why. All signals are blocked in its threads. */

@@ -45,6 +45,9 @@ extern const struct http_limits http_limits_default;
 struct http {
     struct mg_context *context;
     struct node *node;
+    const struct route_table *routes;
+    enum profile profile;
+    struct http *about; /* http_options */
     uint64_t max_value_size;
     unsigned threads;
     uint16_t port;
@@ -87,9 +90,10 @@ enum http_header {
     HEADER_CONNECTION,
     HEADER_ACCEPT,
     HEADER_IF_MATCH,
-    HEADER_IF_NONE_MATCH
+    HEADER_IF_NONE_MATCH,
+    HEADER_SEC_FETCH_SITE
 };
-#define HEADERS (HEADER_IF_NONE_MATCH + 1)
+#define HEADERS (HEADER_SEC_FETCH_SITE + 1)
 
 struct exchange {
     struct http *http;
@@ -153,6 +157,26 @@ void exchange_stream_begin(struct exchange *x, const char *type, const struct se
 bool exchange_stream_write(struct exchange *x, struct bytes *data); /* and resets data; false: the client is gone */
 /* Not complete: the connection is cut, so that the client sees it. */
 void exchange_stream_end(struct exchange *x, bool complete);
+
+/* ---- routes ---- */
+
+#define READS       (METHOD_BIT(METHOD_GET) | METHOD_BIT(METHOD_HEAD))
+#define BODIES      (METHOD_BIT(METHOD_POST) | METHOD_BIT(METHOD_PUT))
+#define DELETES     METHOD_BIT(METHOD_DELETE)
+#define ALL_METHODS (METHOD_BIT(METHODS) - 1) /* the handler itself says what it does not know */
+
+struct route {
+    const char *path;
+    bool more; /* something must follow: it is given to the handler */
+    unsigned methods;
+    const char *allow;
+    void (*handle)(struct exchange *x, struct view rest);
+};
+struct route_table {
+    const struct route *routes;
+    size_t count;
+};
+extern const struct route_table raftexample_routes, shaj13_routes, balsa_routes; /* profile_*.c */
 
 /* ---- the handlers, one per family of paths; `rest` is what follows the route's own path ---- */
 

@@ -169,6 +169,8 @@ static void of_http(struct bytes *out, struct http *h)
     struct http_counts *sum = xcalloc(1, sizeof *sum);
     uint64_t requests = 0;
 
+    if (h->about != NULL)
+        h = h->about;
     pthread_mutex_lock(&h->lock);
     metrics_add(sum, &h->past);
     for (const struct worker *w = h->workers; w != NULL; w = w->next)

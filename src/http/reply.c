@@ -61,6 +61,8 @@ static const char *status_line(int status)
         return "HTTP/1.1 307 Temporary Redirect\r\n";
     case 400:
         return "HTTP/1.1 400 Bad Request\r\n";
+    case 403:
+        return "HTTP/1.1 403 Forbidden\r\n";
     case 404:
         return "HTTP/1.1 404 Not Found\r\n";
     case 405:
@@ -259,6 +261,20 @@ void exchange_error(struct exchange *x, int status, const char *code, const char
     exchange_error_with(x, status, code, status == 429 || status == 503 ? RETRY : "", text, &stamp);
 }
 
+/* Where the leader has the routes that this listener has; "": nowhere. A server that joins is taken at any leader's port for
+ * members, too. */
+static const char *leader_address(const struct exchange *x)
+{
+    const struct service_stamp *stamp = &x->worker->result.stamp;
+
+    if (stamp->leader_profile == x->http->profile)
+        return stamp->leader_client;
+    if (x->http->profile == PROFILE_RAFTD && x->method == METHOD_POST &&
+        view_equal(x->path, view_of_text("/cluster/members")))
+        return stamp->leader_peer;
+    return "";
+}
+
 /* 307 to the leader, at the same path and query. */
 static void redirect(struct exchange *x)
 {
@@ -267,7 +283,7 @@ static void redirect(struct exchange *x)
 
     bytes_reset(extra);
     bytes_append_text(extra, "Location: http://");
-    bytes_append_text(extra, stamp->leader_client);
+    bytes_append_text(extra, leader_address(x));
     bytes_append(extra, x->path.data, x->path.size);
     if (x->info->query_string != NULL) {
         bytes_append_char(extra, '?');
@@ -317,7 +333,7 @@ void exchange_refuse(struct exchange *x, enum asked what)
 
     if (code == SERVICE_STOPPING)
         x->close = true;
-    if (code == SERVICE_NOT_LEADER && result->stamp.leader_client[0] != '\0') {
+    if (code == SERVICE_NOT_LEADER && leader_address(x)[0] != '\0') {
         redirect(x);
         return;
     }

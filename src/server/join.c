@@ -134,7 +134,7 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
             return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", j->targets);
         if (pause_or_stop(j, now))
             return why_set(why, ERR_STOPPED, "stopped while joining");
-        log_info("Attempting to join leader: target=%s:%u attempt=%u", target.host, (unsigned)target.port, tries);
+        log_info("Attempting to join leader: %s:%u attempt=%u", target.host, (unsigned)target.port, tries);
         err = attempt(j, target, left < ATTEMPT_MS ? (int)left : ATTEMPT_MS, out, why);
         if (err == 0 || err == ERR_REFUSED)
             return err;

@@ -229,7 +229,20 @@ void node_close(struct node *n)
 
 /* ---- birth and joining ---- */
 
-int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum profile profile, struct why *why)
+static void expect(struct members *members, const struct members *expected)
+{
+    for (unsigned i = 0; i < expected->count && members->count < RAFT_MEMBERS_MAX; i++) {
+        struct member *m = &members->list[members->count++];
+
+        *m = expected->list[i];
+        m->id = (clock_random() >> 11) | 1;
+        m->role = RAFT_LEARNER;
+        m->created_s = clock_wall_s();
+    }
+}
+
+int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum profile profile,
+                   const struct members *expected, struct why *why)
 {
     struct identity identity = *datadir_identity(d);
     struct members members = {.count = 1};
@@ -247,6 +260,8 @@ int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum
     snprintf(self->peer, sizeof self->peer, "%s", peer);
     self->profile = profile;
     self->created_s = clock_wall_s();
+    if (expected != NULL)
+        expect(&members, expected);
     first = members_entry(&members);
     entry_stamp(first, (struct raft_pos){1, 1});
     err = log_store_write(log, &(struct log_write){.hard = {.term = 1}, .first = 1, .last = 1, .entries = &first});

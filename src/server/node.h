@@ -78,9 +78,11 @@ void node_drain(struct node *n, unsigned timeout_ms);
 /* Stops all threads in order, syncs and closes the stores. NULL is fine. */
 void node_close(struct node *n);
 
-/* Writes the first entry of a new cluster of one, us, into the empty stores of `d`, and then its identity: after a crash in
- * between there was no cluster. */
-int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum profile profile, struct why *why);
+/* Writes the first entry of a new cluster into the empty stores of `d`, and then its identity: after a crash in between there
+ * was no cluster. It is a cluster of one, us, and of those who are expected (NULL: nobody), learners until they come; they
+ * are given by name and peer address. */
+int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum profile profile,
+                   const struct members *expected, struct why *why);
 /* We were accepted by cluster `cluster` with configuration entry `index`: saves that, then talks to its members. */
 int node_joined(struct node *n, uint64_t cluster, raft_index index, struct why *why);
 

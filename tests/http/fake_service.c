@@ -347,6 +347,17 @@ void service_member_add(struct node *n, const struct service_member_change *c, u
     pthread_mutex_unlock(&n->lock);
 }
 
+void service_member_expect(struct node *n, const char *name, const char *peer, unsigned deadline_ms,
+                           struct service_result *r)
+{
+    (void)deadline_ms;
+    if (begin(n, r)) {
+        note(&n->fake.expected, NULL, name);
+        snprintf(n->fake.expected.change.peer, sizeof n->fake.expected.change.peer, "%s", peer);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
 void service_member_update(struct node *n, const char *name_or_id, const struct service_member_change *c,
                            unsigned deadline_ms, struct service_result *r)
 {

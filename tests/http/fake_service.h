@@ -21,6 +21,7 @@ struct fake {
     enum service_consistency consistency;                           /* of the last read */
     struct fake_call added, updated, removed, transferred, invited; /* the last of each */
     struct service_invitation invitation;                           /* the last */
+    struct fake_call expected;                                      /* of `change` only peer */
     unsigned writes;
 };
 

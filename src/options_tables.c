@@ -1,0 +1,327 @@
+#include "options_tables.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "wire/members.h"
+
+#define AT(field)  offsetof(struct options, field)
+#define MIB        ((uint64_t)1 << 20)
+#define GIB        ((uint64_t)1 << 30)
+#define FOR_EVER   ((uint64_t)1 << 50) /* milliseconds */
+#define ROWS(rows) rows, sizeof rows / sizeof rows[0]
+
+/* ---- the tables ---- */
+
+#define ADMIN_OPTION                                                                                                   \
+    {                                                                                                                  \
+        "admin", NULL, KIND_NUMBER, AT(admin_port), 1, 65535, 0, "PORT",                                               \
+            "port for /cluster, /status, /metrics, /livez and /readyz alone", NULL                                     \
+    }
+#define COMMON_OPTIONS                                                                                                   \
+    {"heartbeat", NULL, KIND_NUMBER, AT(heartbeat_ms), 5, 10000, 50, "MS", "how often a leader is heard", NULL},         \
+        {"election-timeout",                                                                                             \
+         NULL,                                                                                                           \
+         KIND_NUMBER,                                                                                                    \
+         AT(election_ms),                                                                                                \
+         20,                                                                                                             \
+         60000,                                                                                                          \
+         300,                                                                                                            \
+         "MS",                                                                                                           \
+         "stand for election after one to two times this without a leader",                                              \
+         NULL},                                                                                                          \
+        {"max-value-size",                                                                                               \
+         NULL,                                                                                                           \
+         KIND_SIZE,                                                                                                      \
+         AT(max_value_size),                                                                                             \
+         1,                                                                                                              \
+         32 * MIB,                                                                                                       \
+         MIB,                                                                                                            \
+         "BYTES",                                                                                                        \
+         "largest value that a client may write",                                                                        \
+         NULL},                                                                                                          \
+        {"max-db-size",                                                                                                  \
+         NULL,                                                                                                           \
+         KIND_SIZE,                                                                                                      \
+         AT(max_db_size),                                                                                                \
+         16 * MIB,                                                                                                       \
+         16384 * GIB,                                                                                                    \
+         64 * GIB,                                                                                                       \
+         "BYTES",                                                                                                        \
+         "largest size of the map on disk",                                                                              \
+         NULL},                                                                                                          \
+        {"threads", NULL, KIND_NUMBER, AT(threads), 2, 4096, 320, "N", "connections of clients that are served at once", \
+         NULL},                                                                                                          \
+        {"v", NULL, KIND_FLAG, AT(verbose), 0, 0, 0, NULL, "log more (as -debug, without the core's details)", NULL},    \
+        {"debug", NULL, KIND_FLAG, AT(debug), 0, 0, 0, NULL, "log what the protocol does", NULL},                        \
+        {"trace", NULL, KIND_FLAG, AT(trace), 0, 0, 0, NULL, "log everything", NULL},                                    \
+        {"log-format",                                                                                                   \
+         NULL,                                                                                                           \
+         KIND_TEXT,                                                                                                      \
+         AT(log_format),                                                                                                 \
+         0,                                                                                                              \
+         0,                                                                                                              \
+         0,                                                                                                              \
+         "text|json",                                                                                                    \
+         "how log lines are written to stderr (text)",                                                                   \
+         NULL},                                                                                                          \
+        {"version", NULL, KIND_FLAG, AT(version), 0, 0, 0, NULL, "print the version and exit", NULL},                    \
+    {                                                                                                                    \
+        "help", NULL, KIND_FLAG, AT(help), 0, 0, 0, NULL, "print this and exit", NULL                                    \
+    }
+
+static const struct option raftd_options[] = {
+    {"port", "p", KIND_NUMBER, AT(port), 1, 65535, 4001, "PORT", "port for clients", NULL},
+    {"host", "h", KIND_TEXT, AT(host), 0, 0, 0, "HOST",
+     "name or address that others use to reach this server (localhost)", NULL},
+    {"bind", NULL, KIND_TEXT, AT(bind), 0, 0, 0, "ADDR",
+     "address to listen on; by default loopback while -host is a loopback name, else every address", NULL},
+    {"peer-port", NULL, KIND_NUMBER, AT(peer_port), 1, 65535, 0, "PORT",
+     "port for the other members (client port + 10000)", NULL},
+    ADMIN_OPTION,
+    {"join", NULL, KIND_TEXT, AT(join), 0, 0, 0, "HOST:PORT[,...]",
+     "join the cluster of any of these members, by client or peer port", NULL},
+    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, 30000, "MS",
+     "give up joining after this long", NULL},
+    {"learner", NULL, KIND_FLAG, AT(learner), 0, 0, 0, NULL, "join without a vote", NULL},
+    {"name", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member (made up and kept in DATADIR)", NULL},
+    COMMON_OPTIONS,
+};
+
+static const struct option raftexample_options[] = {
+    {"id", NULL, KIND_NUMBER, AT(id), 1, RAFT_MEMBERS_MAX, 1, "N", "which of the URLs in --cluster is this member's",
+     NULL},
+    {"cluster", NULL, KIND_TEXT, AT(cluster), 0, 0, 0, "URL[,...]",
+     "where the members reach each other (http://127.0.0.1:9021)", NULL},
+    {"port", NULL, KIND_NUMBER, AT(port), 1, 65535, 9121, "PORT", "port for clients, on every address", NULL},
+    {"join", NULL, KIND_FLAG, AT(joins), 0, 0, 0, NULL,
+     "join the cluster that the other URLs belong to, as soon as it has added this id", NULL},
+    ADMIN_OPTION,
+    COMMON_OPTIONS,
+};
+
+static const struct option shaj13_options[] = {
+    {"raft", NULL, KIND_TEXT, AT(raft_address), 0, 0, 0, "ADDR", "where the other members reach this one (:8080)",
+     NULL},
+    {"api", NULL, KIND_TEXT, AT(api_address), 0, 0, 0, "ADDR", "where clients reach it (:9090)", NULL},
+    {"state_dir", NULL, KIND_TEXT, AT(datadir), 0, 0, 0, "DIR", "directory of its data (raft-state)", NULL},
+    {"join", NULL, KIND_TEXT, AT(join), 0, 0, 0, "ADDR[,...]", "join the cluster of any of these members, by -raft",
+     NULL},
+    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, 30000, "MS",
+     "give up joining after this long", NULL},
+    ADMIN_OPTION,
+    COMMON_OPTIONS,
+};
+
+static const struct option balsa_options[] = {
+    {"http-server-port", NULL, KIND_NUMBER, AT(port), 1, 65535, 8000, "PORT", "port for clients, on 127.0.0.1 alone",
+     "HTTP_SERVER_PORT"},
+    {"raft-server-port", NULL, KIND_NUMBER, AT(peer_port), 1, 65535, 0, "PORT", "port for the other members",
+     "RAFT_SERVER_PORT"},
+    {"raft-node-id", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member", "RAFT_NODE_ID"},
+    {"raft-volume-dir", NULL, KIND_TEXT, AT(datadir), 0, 0, 0, "DIR", "directory of its data", "RAFT_VOLUME_DIR"},
+    ADMIN_OPTION,
+    COMMON_OPTIONS,
+};
+
+/* ---- what follows from them ---- */
+
+/* Each of the targets is an address; they get our own spelling, in o->targets. */
+static int take_targets(struct options *o, const char *targets, struct why *why)
+{
+    struct address a;
+    char one[ADDRESS_MAX];
+    const char *at = targets;
+    size_t used = 0;
+
+    for (;;) {
+        size_t length = strcspn(at, ",");
+
+        if (snprintf(one, sizeof one, "%.*s", (int)length, at) >= (int)sizeof one || address_parse(one, &a) != 0)
+            return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", targets);
+        address_format(&a, one, sizeof one);
+        if (used + strlen(one) + 2 > sizeof o->targets)
+            return why_set(why, ERR_INVALID, "-join names too many: at most %d bytes", OPTIONS_JOIN_MAX - 1);
+        used += (size_t)snprintf(o->targets + used, sizeof o->targets - used, "%s%s", used > 0 ? "," : "", one);
+        if (at[length] == '\0')
+            break;
+        at += length + 1;
+    }
+    o->join = o->targets;
+    return 0;
+}
+
+/* What every profile must have right in the end. */
+static int check_together(const struct options *o, struct why *why)
+{
+    struct address a;
+    char text[ADDRESS_MAX];
+
+    if (o->peer_port == o->port || o->admin_port == o->port || o->admin_port == o->peer_port)
+        return why_set(why, ERR_INVALID, "the ports for clients, for members and -admin must differ");
+    if (o->heartbeat_ms * 2 > o->election_ms)
+        return why_set(why, ERR_INVALID, "-heartbeat must be at most half of -election-timeout");
+    if (o->name != NULL && !member_name_valid(o->name))
+        return why_set(why, ERR_INVALID, "-name must be 1 to %d letters, digits, \"-\", \"_\" and \".\"",
+                       MEMBER_NAME_MAX - 1);
+    if (strcmp(o->log_format, "text") != 0 && strcmp(o->log_format, "json") != 0)
+        return why_set(why, ERR_INVALID, "-log-format is text or json, not \"%s\"", o->log_format);
+    snprintf(text, sizeof text, strchr(o->host, ':') != NULL ? "[%s]:1" : "%s:1", o->host);
+    if (strlen(o->host) >= sizeof a.host || address_parse(text, &a) != 0)
+        return why_set(why, ERR_INVALID, "-host wants a name or an address, not \"%s\"", o->host);
+    return 0;
+}
+
+static int complete_raftd(struct options *o, struct why *why)
+{
+    if (o->datadir == NULL || o->datadir[0] == '\0')
+        return why_set(why, ERR_INVALID, "Data path argument required: raftd [options] DATADIR");
+    if (o->peer_port == 0)
+        o->peer_port = o->port + 10000;
+    if (o->peer_port > 65535)
+        return why_set(why, ERR_INVALID, "-port %llu leaves no peer port (client port + 10000): set -peer-port",
+                       (unsigned long long)o->port);
+    return o->join != NULL ? take_targets(o, o->join, why) : 0;
+}
+
+/* The URLs of --cluster: ours goes into host and ports, the others become those whom we ask. */
+static int take_urls(struct options *o, struct why *why)
+{
+    char others[OPTIONS_JOIN_MAX] = "", one[ADDRESS_MAX + 16];
+    struct address a;
+    const char *at = o->cluster;
+    size_t used = 0;
+
+    for (;; at += strcspn(at, ",") + 1) {
+        size_t length = strcspn(at, ",");
+
+        if (snprintf(one, sizeof one, "%.*s", (int)length, at) >= (int)sizeof one || address_parse(one, &a) != 0)
+            return why_set(why, ERR_INVALID, "--cluster wants http://HOST:PORT[,...], not \"%s\"", o->cluster);
+        o->cluster_size++;
+        if (o->cluster_size == o->id) {
+            snprintf(o->own_host, sizeof o->own_host, "%s", a.host);
+            o->peer_port = a.port;
+        } else if (used + length + 2 <= sizeof others) {
+            used += (size_t)snprintf(others + used, sizeof others - used, "%s%s", used > 0 ? "," : "", one);
+        }
+        if (at[length] == '\0')
+            break;
+    }
+    if (o->cluster_size > RAFT_MEMBERS_MAX)
+        return why_set(why, ERR_INVALID, "--cluster has %llu URLs, but a cluster at most %d members",
+                       (unsigned long long)o->cluster_size, RAFT_MEMBERS_MAX);
+    if (o->id > o->cluster_size)
+        return why_set(why, ERR_INVALID, "--id %llu is none of the %llu URLs in --cluster", (unsigned long long)o->id,
+                       (unsigned long long)o->cluster_size);
+    return others[0] != '\0' ? take_targets(o, others, why) : 0;
+}
+
+static int complete_raftexample(struct options *o, struct why *why)
+{
+    int err;
+
+    if (o->cluster == NULL)
+        o->cluster = "http://127.0.0.1:9021";
+    err = take_urls(o, why);
+    if (err != 0)
+        return err;
+    if (o->joins && o->join == NULL)
+        return why_set(why, ERR_INVALID, "--join needs a --cluster with the URLs of the members that are there");
+    o->host = o->own_host;
+    o->open_to_clients = true;
+    snprintf(o->own_name, sizeof o->own_name, "%llu", (unsigned long long)o->id);
+    snprintf(o->own_datadir, sizeof o->own_datadir, "raftexample-%llu", (unsigned long long)o->id);
+    o->name = o->own_name;
+    o->datadir = o->own_datadir;
+    o->join_timeout_ms = FOR_EVER; /* until it is added, whenever that may be */
+    return 0;
+}
+
+/* HOST:PORT or :PORT to listen on. */
+static int take_listen(const char *option, const char *text, struct address *out, struct why *why)
+{
+    if (address_parse(text, out) != 0)
+        return why_set(why, ERR_INVALID, "%s wants HOST:PORT or :PORT, not \"%s\"", option, text);
+    return 0;
+}
+
+static int complete_shaj13(struct options *o, struct why *why)
+{
+    struct address api, raft;
+    int err = take_listen("-api", o->api_address != NULL ? o->api_address : ":9090", &api, why);
+
+    if (err == 0)
+        err = take_listen("-raft", o->raft_address != NULL ? o->raft_address : ":8080", &raft, why);
+    if (err != 0)
+        return err;
+    if (o->datadir == NULL)
+        o->datadir = "raft-state";
+    /* ":PORT" and 0.0.0.0 are every address, and no address that others could be told. */
+    o->open_to_clients = strcmp(api.host, "0.0.0.0") == 0 || (o->api_address != NULL && o->api_address[0] == ':');
+    snprintf(o->own_host, sizeof o->own_host, "%s",
+             strcmp(raft.host, "0.0.0.0") != 0  ? raft.host
+             : strcmp(api.host, "0.0.0.0") != 0 ? api.host
+                                                : "localhost");
+    o->host = o->own_host;
+    o->port = api.port;
+    o->peer_port = raft.port;
+    return o->join != NULL ? take_targets(o, o->join, why) : 0;
+}
+
+static int complete_balsa(struct options *o, struct why *why)
+{
+    if (o->peer_port == 0 || o->name == NULL || o->datadir == NULL)
+        return why_set(why, ERR_INVALID,
+                       "with HTTP_SERVER_PORT these must be set, too: RAFT_SERVER_PORT, RAFT_NODE_ID, RAFT_VOLUME_DIR; "
+                       "or give raftd a DATADIR");
+    o->host = "127.0.0.1";
+    return 0;
+}
+
+static int complete(struct options *o, struct why *why)
+{
+    int err = 0;
+
+    switch (o->profile) {
+    case PROFILE_RAFTD:
+        err = complete_raftd(o, why);
+        break;
+    case PROFILE_RAFTEXAMPLE:
+        err = complete_raftexample(o, why);
+        break;
+    case PROFILE_SHAJ13:
+        err = complete_shaj13(o, why);
+        break;
+    case PROFILE_BALSA:
+        err = complete_balsa(o, why);
+        break;
+    }
+    return err == 0 ? check_together(o, why) : err;
+}
+
+const struct option_table *option_table_of(enum profile p)
+{
+    static const struct option_table tables[PROFILES] = {
+        [PROFILE_RAFTD] = {ROWS(raftd_options),
+                           "raftd [options] DATADIR\n\n"
+                           "A replicated key-value server: Raft, plain HTTP, LMDB. DATADIR is made if it is not there; "
+                           "a new one without\n-join starts a cluster of one.\n",
+                           true, complete},
+        [PROFILE_RAFTEXAMPLE] = {ROWS(raftexample_options),
+                                 "raftexample --id N --cluster URL[,URL...] --port PORT [--join]\n\n"
+                                 "raftd in the manner of etcd's raftexample: PUT and GET /KEY, POST and DELETE "
+                                 "/MEMBER-ID; data in raftexample-N.\n",
+                                 false, complete},
+        [PROFILE_SHAJ13] = {ROWS(shaj13_options),
+                            "raft -raft ADDR -api ADDR -state_dir DIR [-join ADDR]\n\n"
+                            "raftd in the manner of shaj13/raft's example: PUT /, GET /KEY, GET /mgmt/nodes, DELETE "
+                            "/mgmt/nodes/ID.\n",
+                            false, complete},
+        [PROFILE_BALSA] = {ROWS(balsa_options),
+                           "HTTP_SERVER_PORT=PORT RAFT_SERVER_PORT=PORT RAFT_NODE_ID=NAME RAFT_VOLUME_DIR=DIR raftd\n\n"
+                           "raftd in the manner of balchua/balsa: /join, /set, /get, /remove by query, on 127.0.0.1.\n",
+                           false, complete},
+    };
+
+    return &tables[p];
+}
