@@ -297,6 +297,17 @@ static void look_out(const struct shared *s, raft_time now, const struct members
     out->can_lose = out->reachable > out->quorum ? out->reachable - out->quorum : 0;
 }
 
+/* Whether some voter has not answered us at all since we lead. */
+static bool is_new_to(const struct shared *s, raft_time now, const struct members *m)
+{
+    struct raft_peer_status peer;
+
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->list[i].role == RAFT_VOTER && raft_peer_status(s->raft, now, m->list[i].id, &peer) && peer.heard == 0)
+            return true;
+    return false;
+}
+
 static bool same_votes(const struct members *a, const struct members *b)
 {
     unsigned same = 0;
@@ -341,6 +352,8 @@ enum service_code change_judge(const struct shared *s, raft_time now, const stru
     say_outlook(c, next, r);
     if (o->reachable >= o->quorum || c->asked->force || same_votes(next, &s->directory.latest))
         return SERVICE_OK;
+    if (now < c->patience && is_new_to(s, now, next))
+        return SERVICE_BUSY;
     return refuse(r, SERVICE_CONFLICT,
                   "after this: %u voters, only %u of them reachable now, which is no majority: the cluster would stop; "
                   "wait for the others, or add force=1 to the query",

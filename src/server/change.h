@@ -12,6 +12,8 @@ struct change {
     enum change_kind kind;
     const char *name_or_id; /* of an update or a removal: whom */
     const struct service_member_change *asked;
+    raft_time
+        patience; /* a leader waits so long for members that have not answered it yet, before it calls them down */
 };
 
 /* Makes of *next, the configuration in force, what was asked for (nothing if it is so already). A refusal has its text in
@@ -19,7 +21,8 @@ struct change {
 enum service_code change_plan(const struct shared *s, const struct change *c, struct members *next,
                               struct service_result *r);
 /* Sets r->outlook and r->text, a sentence, for the cluster after the change; CONFLICT if it takes votes or addresses so
- * that those who can be reached now are no quorum any more, unless it is asked for with force. */
+ * that those who can be reached now are no quorum any more, unless it is asked for with force; BUSY if a leader is so new that
+ * it does not know. */
 enum service_code change_judge(const struct shared *s, raft_time now, const struct change *c,
                                const struct members *next, struct service_result *r);
 bool change_is_none(const struct shared *s, const struct members *next);

@@ -210,6 +210,8 @@ static enum turn change_round(struct node *n, struct shared **s, const struct ch
     r->code = change_plan(*s, c, next, r);
     if (r->code == SERVICE_OK)
         r->code = change_judge(*s, clock_now_ms(), c, next, r);
+    if (r->code == SERVICE_BUSY)
+        return TURN_AGAIN;
     if (r->code != SERVICE_OK || c->asked->dry_run)
         return TURN_OVER;
     if (!r->outlook.changes) {
@@ -258,9 +260,11 @@ static void change_members(struct node *n, const struct change *c, raft_time unt
     struct shared *s = node_lock(n);
     raft_id self = s->self;
     enum turn turn = TURN_AGAIN;
+    struct change change = *c;
 
+    change.patience = clock_now_ms() + n->options.election_ms;
     for (;;) {
-        turn = change_round(n, &s, c, next, until, r, index);
+        turn = change_round(n, &s, &change, next, until, r, index);
         if (turn != TURN_AGAIN || clock_now_ms() >= until)
             break;
         node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
