@@ -170,7 +170,7 @@ static enum service_code transfer(struct node *n, struct shared *s, const char *
     struct raft_status status;
     enum service_code code = begin_transfer(s, name_or_id, r);
 
-    while (code == SERVICE_UNKNOWN && clock_now_ms() < until) {
+    while (code == SERVICE_UNKNOWN && s->phase != PHASE_DRAINING && s->failure == 0 && clock_now_ms() < until) {
         node_pause(n, s, clock_now_ms() + TURN_PAUSE_MS);
         raft_status(s->raft, &status);
         if (status.role != RAFT_LEADER && status.leader != 0)
@@ -312,7 +312,7 @@ static enum service_code await_member(struct node *n, raft_id id, raft_time unti
     const struct member *m = NULL;
     enum service_code code = SERVICE_UNKNOWN;
 
-    while (clock_now_ms() < until) {
+    while (s->phase != PHASE_DRAINING && s->failure == 0 && clock_now_ms() < until) {
         m = directory_find(&s->directory, id);
         if (m != NULL) {
             memcpy(out->name, m->name, sizeof out->name);
