@@ -364,7 +364,9 @@ static void prepare_process(void)
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
         sigaddset(&set, ours[i]);
     pthread_sigmask(SIG_BLOCK, &set,
-                    NULL);   /* taken with sigwait by this thread alone; a broken pipe is an error code */
+                    NULL); /* taken with sigwait by this thread alone; a broken pipe is an error code */
+    /* A look-up cannot be interrupted, and a stop waits for it: a name server that is silent is given up soon. */
+    (void)setenv("RES_OPTIONS", "timeout:1 attempts:1", 0);
     mallopt(M_ARENA_MAX, 2); /* hundreds of threads that hold little: arenas of their own would cost more */
     mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
