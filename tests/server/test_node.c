@@ -106,7 +106,7 @@ static void bootstrap(struct server *s)
 {
     struct why why = {""};
 
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, NULL, &why), 0);
     open_node(s);
 }
 
@@ -339,7 +339,7 @@ START_TEST(half_a_birth_is_none)
     begin();
     s = make_server(0);
     fresh = *datadir_identity(s->datadir);
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, NULL, &why), 0);
     ck_assert_int_eq(datadir_save(s->datadir, &fresh, &why), 0); /* as if it had not come to that */
     ck_assert_uint_eq(datadir_identity(s->datadir)->joined, 0);
     ck_assert_int_eq(datadir_wipe(s->datadir, &fresh, &why), 0); /* what main does with such a directory */
@@ -680,7 +680,7 @@ START_TEST(a_taken_port_is_refused)
 
     begin();
     s = make_server(0);
-    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, &why), 0);
+    ck_assert_int_eq(node_bootstrap(s->datadir, s->options.client, s->options.peer, s->options.profile, NULL, &why), 0);
     ck_assert_int_eq(socket_listen("127.0.0.1", s->options.peer_port, &fd, &why), 0);
     s->options.datadir = s->datadir;
     ck_assert_int_eq(node_open(&s->options, &s->node, &why), ERR_IN_USE);
