@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/logger.h"
+#include "server/mutants.h"
 #include "server/role.h"
 #include "server/shared.h"
 
@@ -180,7 +181,8 @@ static void applier_applied(struct shared *s, raft_time now, struct applier_job 
 /* Whatever was not committed is to be applied again. */
 static void applier_failed(struct shared *s, raft_time now, const struct applier_job *j)
 {
-    s->staged = s->visible;
+    if (!BROKEN(APPLY_ON))
+        s->staged = s->visible;
     if (j->step == APPLIER_APPLY && !j->again)
         raft_applied(s->raft, now, j->first - 1);
     if (j->err != ERR_NO_SPACE) {

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "server/mutants.h"
 
 void directory_init(struct directory *d, const struct members *m, raft_index index)
 {
@@ -24,7 +25,7 @@ void directory_append(struct directory *d, const struct members *m, raft_index i
 
 void directory_truncate(struct directory *d, raft_index from)
 {
-    if (from > d->latest_index)
+    if (from > d->latest_index || BROKEN(DIRECTORY_STAYS))
         return;
     /* One change at a time: the one before the latest is committed, so it can never be truncated. */
     CHECK(from > d->previous_index);

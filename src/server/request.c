@@ -1,5 +1,6 @@
 #include "server/request.h"
 
+#include "server/mutants.h"
 #include "server/shared.h"
 
 static void unlink_write(struct requests *q, struct request *r)
@@ -108,7 +109,7 @@ void requests_applied(struct shared *s, raft_index index, raft_term term, const 
         next = r->next;
         if (r->index != index)
             continue;
-        if (r->term != term) {
+        if (r->term != term && !BROKEN(ANSWER_ANY_TERM)) {
             s->counters.proposals_lost++;
             finish(s, r, REQUEST_LOST);
             continue;
@@ -155,7 +156,7 @@ void requests_settle_reads(struct shared *s)
 
     if (q->reads != NULL)
         confirm_reads(s);
-    while (q->reads != q->unsafe && q->reads->index <= s->visible)
+    while (q->reads != q->unsafe && (q->reads->index <= s->visible || BROKEN(READ_UNCOMMITTED)))
         finish(s, q->reads, REQUEST_DONE);
     q->read_needs = q->reads != q->unsafe ? q->reads->index : 0;
 }

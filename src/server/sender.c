@@ -86,7 +86,7 @@ static raft_time sender_due(const struct shared *s, unsigned which)
     if (p->loaded)
         return 0;
     due = raft_send_due(s->raft, p->id);
-    return s->moved && !p->guest && p->greet_at < due ? p->greet_at : due;
+    return p->greet_at < due && !p->guest && shared_must_greet(s) ? p->greet_at : due;
 }
 
 static void sender_address(struct shared *s, const struct peer *p, struct sender_job *j)
@@ -135,7 +135,7 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         return;
     }
     /* The leader need not be one whom we have to say anything else: it may lead by a configuration that we lack. */
-    if (s->moved && p->greet_at <= now && !p->guest && !p->loaded) {
+    if (p->greet_at <= now && !p->guest && !p->loaded && shared_must_greet(s)) {
         p->greet_at = now + GREET_MS;
         j->step = SENDER_GREET;
         sender_address(s, p, j);
@@ -193,10 +193,10 @@ static void sender_send(struct sender_job *j)
         j->err = sender_transmit(j);
 }
 
+/* On a new link, for only its beginning has our address. */
 static void sender_greet(struct sender_job *j)
 {
-    if (link_is_open(j->link) && !link_is_dead(j->link, &j->refusal))
-        return;
+    link_close(j->link);
     j->err = link_open(j->link, &j->address, &j->hello, j->timeout_ms, &j->refusal);
 }
 

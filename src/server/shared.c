@@ -70,15 +70,34 @@ static void make_guests_of_the_gone(struct shared *s)
     }
 }
 
+static bool lives_elsewhere(const struct shared *s, const struct member *m)
+{
+    return strcmp(m->peer, s->peer) != 0 || strcmp(m->client, s->client) != 0 || m->profile != s->profile;
+}
+
+bool shared_must_greet(const struct shared *s)
+{
+    struct raft_status status;
+
+    if (s->moved || !s->moved_lately)
+        return s->moved;
+    /* The one in force may still be lost, and whoever leads then knows the one before it. */
+    raft_status(s->raft, &status);
+    return status.config_committed_index < s->directory.latest_index;
+}
+
 void shared_assign_peers(struct shared *s)
 {
+    const struct member *before = members_by_id(&s->directory.previous, s->self);
+
+    s->moved_lately = before != NULL && lives_elsewhere(s, before);
     make_guests_of_the_gone(s);
     for (unsigned i = 0; i < s->directory.latest.count; i++) {
         const struct member *m = &s->directory.latest.list[i];
         struct peer *p = peer_slot(s, m->id);
 
         if (m->id == s->self) {
-            s->moved = strcmp(m->peer, s->peer) != 0 || strcmp(m->client, s->client) != 0 || m->profile != s->profile;
+            s->moved = lives_elsewhere(s, m);
             continue;
         }
         if (p == NULL) {

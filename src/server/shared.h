@@ -59,10 +59,10 @@ struct shared {
     uint64_t cluster;                            /* 0: none yet */
     raft_index joined;                           /* the configuration entry that made us a member */
     enum phase phase;
-    bool moved;    /* the configuration has an old address of ours: senders greet everybody until it has not */
-    bool stopping; /* roles end when idle */
-    bool removed;  /* we are no member any more: main stops us with status 0 */
-    int failure;   /* not 0: the store cannot go on: main stops us with status 1 */
+    bool moved, moved_lately; /* the configuration, or the one before it, has an old address of ours */
+    bool stopping;            /* roles end when idle */
+    bool removed;             /* we are no member any more: main stops us with status 0 */
+    int failure;              /* not 0: the store cannot go on: main stops us with status 1 */
     struct why failure_why;
     bool no_space;                            /* the last write or apply found the disk or the map full */
     raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
@@ -99,6 +99,8 @@ void shared_close(struct shared *s);
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members);
 
 void shared_assign_peers(struct shared *s); /* after any change of directory.latest */
+/* Whether not everybody knows our address: senders greet all members until a committed configuration has it. */
+bool shared_must_greet(const struct shared *s);
 /* Member p says in its hello where it lives now. */
 void shared_note_move(struct shared *s, struct peer *p, const struct hello *h);
 /* A server that we do not know wants an answer: gives it a slot as a guest at `address` (from a hello: may be ""), if there is

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/logger.h"
 #include "server/change.h"
+#include "server/mutants.h"
 #include "server/role.h"
 #include "server/shared.h"
 
@@ -200,7 +201,7 @@ static void timer_done(struct shared *s, raft_time now, unsigned which, void *jo
     (void)which;
     if (j->chore == CHORE_NONE)
         return;
-    if (still_wanted(s, j))
+    if (still_wanted(s, j) || BROKEN(CHORE_UNASKED))
         index = shared_propose(s, now, j->entry, j->chore == CHORE_CONFIG ? &j->members : NULL);
     if (index == 0)
         entry_unref(j->entry);

@@ -54,14 +54,14 @@ static void op_returns(struct world *w, struct client *c, struct op *op, enum op
 static struct entry *write_entry(struct world *w, struct client *c, struct op *op)
 {
     char key[2] = {'k', (char)('0' + op->key)};
-    uint8_t value[8];
+    static uint8_t value[SIM_VALUE_MAX];
     struct command command = {.key = view_of(key, sizeof key)};
 
     command.op = op->kind == OP_DELETE ? COMMAND_DELETE : COMMAND_SET;
     if (op->kind != OP_DELETE) {
         op->value = w->next_value++;
         codec_put_u64(value, op->value);
-        command.value = view_of(value, sizeof value);
+        command.value = view_of(value, sim_chance(w, w->config.large) ? w->config.value_max : 8);
     }
     if (op->kind == OP_SET_IF) {
         op->expected = c->known[op->key].index;

@@ -144,6 +144,8 @@ int log_store_read(struct log_store *s, raft_index first, raft_index last, uint6
     uint64_t bytes = 0;
     unsigned n = 0;
 
+    if (fails(s))
+        return ERR_IO;
     if (first <= s->base.index || first > s->last)
         return ERR_NOT_FOUND;
     for (raft_index i = first; i <= last && i <= s->last && n < max_count; i++) {

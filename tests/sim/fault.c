@@ -87,6 +87,11 @@ void config_draw(struct sim_config *c, uint64_t seed)
     draw_disk(c, r);
     draw_clients(c, r);
     c->events = 6000;
+    if (sim_chance(r, 80)) {
+        c->large = (unsigned)sim_below(r, 200);
+        c->value_max = SIM_VALUE_MAX >> sim_below(r, 7);
+    } else if (sim_chance(r, 50))
+        c->events = 50000;
     c->whole_history = sim_chance(r, 100);
 }
 
@@ -96,13 +101,14 @@ void config_print(const struct sim_config *c, struct bytes *out)
         out,
         "seed=%llu voters=%u learners=%u election=%llums heartbeat=%llums delay=%llu..%lluus loss=%u duplicate=%u "
         "straggle=%u %s\nsync=%llu..%lluus slow-sync=%u hop=%lluus slow-hop=%u instant=%u clients=%u keys=%u "
-        "think=%lluus patience=%lluus batch=%u reads=%u deletes=%u conditions=%u\nfaults every %llu us:",
+        "think=%lluus patience=%lluus batch=%u reads=%u deletes=%u conditions=%u "
+        "large=%u of %u bytes\nfaults every %llu us:",
         (unsigned long long)c->seed, c->voters, c->learners, (unsigned long long)c->election_ms,
         (unsigned long long)c->heartbeat_ms, (unsigned long long)c->delay_min, (unsigned long long)c->delay_max,
         c->loss, c->duplicate, c->straggle, c->stream ? "stream" : "datagrams", (unsigned long long)c->sync_min,
         (unsigned long long)c->sync_max, c->slow_sync, (unsigned long long)c->hop_max, c->slow_hop, c->instant,
         c->clients, c->keys, (unsigned long long)c->think_max, (unsigned long long)c->patience, c->batch, c->reads,
-        c->deletes, c->conditions, (unsigned long long)c->fault_every);
+        c->deletes, c->conditions, c->large, c->value_max, (unsigned long long)c->fault_every);
     for (unsigned f = 0; f < FAULT_COUNT; f++)
         if ((c->faults & BIT(f)) != 0)
             bytes_printf(out, " %s", names[f]);

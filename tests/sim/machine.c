@@ -105,14 +105,20 @@ static void roles_init(struct machine *m)
     }
 }
 
+/* A thread may get the processor or the lock very late. */
+static uint64_t late(struct world *w)
+{
+    uint64_t most = w->config.election_ms * 1000;
+
+    if (!sim_chance(w, w->config.slow_hop))
+        return 0;
+    return sim_below(w, sim_chance(w, 200) ? 8 * most : most);
+}
+
 /* From the moment a role is due to the moment its thread has the lock. */
 static uint64_t hop(struct world *w)
 {
-    uint64_t delay = sim_below(w, w->config.hop_max + 1);
-
-    if (sim_chance(w, w->config.slow_hop))
-        delay += sim_below(w, w->config.election_ms * 1000);
-    return delay;
+    return sim_below(w, w->config.hop_max + 1) + late(w);
 }
 
 static void schedule_role(struct machine *m, struct sim_role *r)
@@ -165,12 +171,12 @@ static uint64_t work_time(struct machine *m, unsigned role)
     struct world *w = m->world;
 
     if (role == ROLE_WRITER)
-        return sync_time(m);
+        return sync_time(m) + late(w);
     if (sim_chance(w, w->config.instant))
-        return 0;
+        return late(w);
     if (role == ROLE_APPLIER)
-        return sim_below(w, w->config.sync_max);
-    return sim_below(w, 100);
+        return sim_below(w, w->config.sync_max) + late(w);
+    return sim_below(w, sim_chance(w, 900) ? 100 : 5000) + late(w);
 }
 
 static void do_work(struct machine *m, struct sim_role *r)
@@ -319,6 +325,10 @@ void machine_start(struct machine *m)
     };
     int err = shared_open(&m->shared, &start, &m->log, &m->kv, machine_ms(m), &why);
 
+    if (err == ERR_IO) { /* the disk failed at that very moment: status 1, and somebody starts it again */
+        sim_push(w, sim_between(w, 1000, 1000000), EVENT_START, m->slot, m->life, 0);
+        return;
+    }
     if (err != 0) {
         sim_fail(w, "start", "m%u does not start: %s", m->slot + 1, why.text);
         return;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Proves that the simulator notices: each rule of src/raft/mutants.h is broken in turn, and some seed must object.
+# Proves that the simulator notices: each rule of src/raft/mutants.h and src/server/mutants.h is broken in turn, and some seed must object.
 # Prints for each how many seeds it took and which check found it. SEEDS: how many seeds a mutant may survive.
 set -eu
 cd "${top_builddir:-.}"

@@ -72,7 +72,7 @@ void operator_step(struct world *w)
     unsigned victim = 0;
     unsigned joiner = 0;
 
-    if (m == NULL || m->paused || w->operator_.waits)
+    if (m == NULL || m->paused || w->operator_.waits || w->healed)
         return;
     start_forgotten(w, m);
     next = m->shared.directory.latest;
@@ -108,6 +108,9 @@ void operator_look(struct world *w, struct machine *m)
     if (m->slot != w->operator_.machine || w->operator_request.state == REQUEST_WAITING)
         return;
     w->operator_.waits = false;
+    /* One who is in a hurry meets the chores of the leader's timer. */
+    if (!w->healed && (w->config.faults & 1u << FAULT_MEMBERS) != 0 && sim_chance(w, 700))
+        sim_push(w, sim_below(w, sim_chance(w, 500) ? 2000 : 50000), EVENT_OPERATOR, 0, 0, 1);
     if (w->operator_request.state != REQUEST_DONE || w->operator_.joiner == 0)
         return;
     joiner = &w->machines[w->operator_.joiner - 1];

@@ -7,9 +7,11 @@
 #include "base/text.h"
 #include "raft/mutants.h"
 #include "run.h"
+#include "server/mutants.h"
 
 #ifdef RAFT_MUTANT
 int raft_mutant;
+int server_mutant;
 #endif
 
 struct arguments {
@@ -32,7 +34,12 @@ static bool choose_mutant(const char *name)
         raft_mutant = RAFT_MUTANT_##id;
     RAFT_MUTANTS(MUTANT_CHOICE)
 #undef MUTANT_CHOICE
-    return raft_mutant != 0;
+#define MUTANT_CHOICE(id, text)                                                                                        \
+    if (strcmp(name, #id) == 0)                                                                                        \
+        server_mutant = SERVER_MUTANT_##id;
+    SERVER_MUTANTS(MUTANT_CHOICE)
+#undef MUTANT_CHOICE
+    return raft_mutant != 0 || server_mutant != 0;
 #else
     (void)name;
     return false;
@@ -43,6 +50,7 @@ static void list_mutants(void)
 {
 #define MUTANT_LINE(id, text) printf("%s\t%s\n", #id, text);
     RAFT_MUTANTS(MUTANT_LINE)
+    SERVER_MUTANTS(MUTANT_LINE)
 #undef MUTANT_LINE
 }
 

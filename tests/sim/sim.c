@@ -142,6 +142,8 @@ static void world_begin(struct world *w)
         w->clients[i].number = i;
         sim_push(w, sim_below(w, 300000), EVENT_CLIENT, 0, 0, i); /* token 0 */
     }
+    if ((w->config.faults & 1u << FAULT_MEMBERS) != 0)
+        sim_push(w, 1000 * w->config.election_ms, EVENT_OPERATOR, 0, 0, 0);
     if (w->config.faults != 0)
         sim_push(w, sim_below(w, 2 * w->config.fault_every), EVENT_FAULT, 0, 0, 0);
 }
@@ -227,6 +229,8 @@ static void handle(struct world *w, const struct sim_event *e)
         break;
     case EVENT_OPERATOR:
         operator_step(w);
+        if (e->argument == 0 && !w->healed)
+            sim_push(w, sim_below(w, 4000 * w->config.election_ms), EVENT_OPERATOR, 0, 0, 0);
         break;
     }
 }

@@ -19,6 +19,7 @@
 #define SIM_MACHINES    12 /* members that a run may ever have */
 #define SIM_CLIENTS_MAX 8
 #define SIM_KEYS_MAX    6
+#define SIM_VALUE_MAX   (128u << 10)
 #define SIM_ROLES       (3 + RAFT_MEMBERS_MAX)
 #define SIM_CLUSTER     UINT64_C(0x5eed)
 
@@ -73,9 +74,11 @@ struct sim_config {
     unsigned slow_hop;                  /* per mille of turns take up to an election timeout more */
     unsigned instant;                   /* per mille of turns whose work takes no time at all */
     unsigned clients, keys;
-    uint64_t think_max;                  /* a client between two operations */
-    uint64_t patience;                   /* a client's deadline */
-    unsigned batch;                      /* writes that a client begins at once, at most */
+    uint64_t think_max; /* a client between two operations */
+    uint64_t patience;  /* a client's deadline */
+    unsigned batch;     /* writes that a client begins at once, at most */
+    unsigned large;     /* per mille of values that take value_max bytes; the others eight */
+    uint32_t value_max;
     unsigned reads, deletes, conditions; /* per mille of operations, of writes, of writes */
     uint64_t events;                     /* of chaos; then the world is healed */
     bool whole_history;                  /* check with the exhaustive checker too */
@@ -139,10 +142,10 @@ void disk_map_crash(struct kv_store *s, unsigned transactions);
 struct machine {
     struct world *world;
     unsigned slot;
-    bool known;            /* it is or was a member */
+    bool known; /* it is or was a member */
     bool up, paused;
     bool leaves, gone; /* removed: it stops soon; it never starts again */
-    unsigned life;         /* grows at each start and stop: what belongs to an older life is void */
+    unsigned life;     /* grows at each start and stop: what belongs to an older life is void */
     uint64_t resume_at;
     raft_id id;
     char name[MEMBER_NAME_MAX];
