@@ -1,6 +1,6 @@
 # lib.sh -- real members for an end-to-end test: their processes, ports and directories, and what curl says of them.
 #
-# A test sources it, calls `begin SLOT` (a number of its own, so that tests never meet), then starts members by number
+# A test sources it, calls `begin SLOT` (its first choice among 25 sets of ports), then starts members by number
 # and states what must hold with `check`, `equals`, `matches`; the last line is `finish`. Each statement prints one "ok" or
 # "not ok" line. Whatever happens, the trap ends every process that the test started, and nothing else.
 # shellcheck shell=bash
@@ -12,6 +12,7 @@ build=${top_builddir:-$build}
 raftd=$build/raftd
 first_port_of_all=${RAFTD_TEST_PORTS:-20000} # and the 999 that follow it
 ports_per_slot=40
+slots=25
 
 # A build with sanitizers is several times slower: fewer rounds, longer patience, the same demands otherwise.
 sanitized=
@@ -29,10 +30,24 @@ exit_status=
 begin() {
     [ -x "$raftd" ] || skip "$raftd is not built"
     command -v curl >/dev/null || skip "curl is not installed"
-    base=$((first_port_of_all + $1 * ports_per_slot))
+    take_slot "$1"
     dir=$(mktemp -d "${TMPDIR:-/tmp}/raftd-e2e.XXXXXX")
     trap cleanup EXIT
     trap 'exit 1' INT TERM HUP
+}
+
+# take_slot N: the ports of that slot, or of the next that no other test on this machine has. The lock is held by this
+# process and by the members that it starts, so it outlasts a test that was killed and left some behind.
+take_slot() {
+    local slot=$1 tries
+    for ((tries = 0; tries < slots; tries++)); do
+        base=$((first_port_of_all + slot * ports_per_slot))
+        exec {slot_lock}>"${TMPDIR:-/tmp}/raftd-e2e.ports.$(id -u).$base"
+        flock -n "$slot_lock" && return 0
+        exec {slot_lock}>&-
+        slot=$(((slot + 1) % slots))
+    done
+    skip "all ports from $first_port_of_all on are taken by other tests"
 }
 
 skip() {
