@@ -30,6 +30,12 @@ void timer_reset(struct raft *r)
     r->election_at = r->now + r->election_ms + rng_next(r) % r->election_ms; /* [paper 5.2] */
 }
 
+void timer_hurry(struct raft *r)
+{
+    /* Still spread, so that not all stand at once. */
+    r->election_at = least(r->election_at, r->now + 1 + rng_next(r) % r->heartbeat_ms);
+}
+
 /* ---- birth -------------------------------------------------------------------------------------------------------- */
 
 struct raft *raft_new(raft_id self, uint64_t seed, raft_time election_ms, raft_time heartbeat_ms)

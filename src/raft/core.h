@@ -220,6 +220,7 @@ bool disk_hangs(const struct raft *r);
 void commit_to(struct raft *r, raft_index index); /* the commit index moves up; reads.c and config.c follow */
 void log_truncate(struct raft *r, raft_index first, raft_id leader);
 bool log_room_for_term(struct raft *r, raft_term term); /* makes room by forgetting a run that is applied */
+void timer_hurry(struct raft *r);                       /* a timeout within a heartbeat interval */
 void timer_reset(struct raft *r);                       /* a new election timeout from now on */
 
 /* config.c */

@@ -220,6 +220,17 @@ bool raft_offered(struct raft *r, raft_time now, raft_id from, raft_term term, s
     return true;
 }
 
+/* ---- the leader's process is gone -------------------------------------------------------------------------------- */
+
+void raft_link_lost(struct raft *r, raft_time now, raft_id peer)
+{
+    r->now = most(r->now, now);
+    if (r->role != RAFT_FOLLOWER || peer == 0 || r->leader != peer)
+        return;
+    r->heard = r->now - least(r->now, r->election_ms); /* as if it had been silent for long: leader_lives */
+    timer_hurry(r);
+}
+
 /* ---- the leader hands over [thesis 3.10] -------------------------------------------------------------------------- */
 
 void follower_asked_to_take_over(struct raft *r, const struct raft_message *m)

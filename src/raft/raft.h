@@ -167,6 +167,11 @@ uint64_t raft_read(struct raft *r, raft_time now);
  * succeeded or an election timeout has passed. No effect if not the leader or without another voter. */
 void raft_transfer(struct raft *r, raft_time now, raft_id to);
 
+/* The connection from `peer` was closed or reset by its side, as when its process dies. A follower whose leader that is need
+ * not wait for its election timeout: it asks for pre-votes within a heartbeat interval, and grants them. A matter of
+ * liveness alone: votes are as safe as ever, and a leader that a quorum still hears loses no pre-vote. */
+void raft_link_lost(struct raft *r, raft_time now, raft_id peer);
+
 /* The leader `from` of `term` sends its map as of `pos`: true if we want it (it is newer than what we have committed),
  * and then it counts as a heartbeat. */
 bool raft_offered(struct raft *r, raft_time now, raft_id from, raft_term term, struct raft_pos pos);

@@ -71,6 +71,25 @@ static int receive_one(struct receiver *r, const struct hello *hello, struct inc
     return err;
 }
 
+/* Whether somebody else serves a newer connection of this member. */
+static bool has_come_back(const struct receiver *r, raft_id peer)
+{
+    for (unsigned i = 0; i < r->node->receiver_count; i++)
+        if (&r->node->receivers[i] != r && r->node->receivers[i].peer == peer)
+            return true;
+    return false;
+}
+
+/* Its side closed the connection: most likely its process has ended. */
+static void tell_of_loss(struct receiver *r, raft_id peer)
+{
+    struct shared *s = node_lock(r->node);
+
+    if (!s->stopping && !has_come_back(r, peer))
+        raft_link_lost(s->raft, clock_now_ms(), peer);
+    node_unlock(r->node, &s);
+}
+
 static void serve(struct receiver *r, int fd)
 {
     const struct node_options *o = &r->node->options;
@@ -95,6 +114,8 @@ static void serve(struct receiver *r, int fd)
         in = incoming_new();
     while (err == 0)
         err = receive_one(r, hello, in, timeout_ms, idle_ms);
+    if (in != NULL && err == ERR_CLOSED)
+        tell_of_loss(r, hello->from);
     if (in != NULL && err != ERR_CLOSED && err != ERR_TIMEOUT && err != ERR_REFUSED)
         log_warn("peer connection dropped: peer=%llu error=\"%s\"", (unsigned long long)hello->from, err_text(err));
     incoming_free(in);

@@ -23,6 +23,56 @@ START_TEST(prevote_raises_no_term)
 }
 END_TEST
 
+/* A leader whose process has ended closes its connections: nobody need wait for an election timeout. */
+START_TEST(lost_link_of_the_leader_hurries_the_election)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 4, .log = "14");
+
+    receive(r, append(.from = 2, .term = 4, .prev = at(2, 4)));
+    ck_assert_uint_gt(raft_tick_due(r), now + HEARTBEAT);
+    raft_link_lost(r, now, 2);
+
+    ck_assert_uint_le(raft_tick_due(r), now + HEARTBEAT);
+    ck_assert_uint_eq(term_of(r), 4);
+    receive(r, vote(.from = 3, .term = 5, .pre = true, .last = at(2, 4)));
+    ck_assert(said(r, 3).voted.granted); /* nor does it refuse another who stands */
+    raft_free(r);
+}
+END_TEST
+
+/* Whoever is not our leader may come and go. */
+START_TEST(lost_link_of_another_changes_nothing)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 4, .log = "14");
+    raft_time due;
+
+    receive(r, append(.from = 2, .term = 4, .prev = at(2, 4)));
+    due = raft_tick_due(r);
+    raft_link_lost(r, now, 3);
+
+    ck_assert_uint_eq(raft_tick_due(r), due);
+    receive(r, vote(.from = 3, .term = 5, .pre = true, .last = at(2, 4)));
+    (void)said(r, 2); /* the answer to the append */
+    ck_assert(!said(r, 3).voted.granted);
+    raft_free(r);
+}
+END_TEST
+
+/* A link that flaps: the next append shows that the leader lives. */
+START_TEST(append_after_a_lost_link_calms_the_follower)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 4, .log = "14");
+
+    receive(r, append(.from = 2, .term = 4, .prev = at(2, 4)));
+    raft_link_lost(r, now, 2);
+    receive(r, append(.from = 2, .term = 4, .prev = at(2, 4)));
+
+    ck_assert_uint_ge(raft_tick_due(r), now + ELECTION);
+    ck_assert_uint_eq(status(r).leader, 2);
+    raft_free(r);
+}
+END_TEST
+
 /* Dissertation 9.6: a quorum of pre-votes, its own among them, lets it stand. */
 START_TEST(quorum_of_prevotes_makes_a_candidate)
 {
@@ -481,4 +531,6 @@ RUN("election", prevote_raises_no_term, quorum_of_prevotes_makes_a_candidate, an
     learner_and_stranger_grant_votes, only_voters_stand, learner_forgets_a_silent_leader, lone_voter_leads_at_once,
     leader_without_quorum_steps_down, who_counts_for_the_quorum_check, leader_with_a_hung_disk_resigns,
     lone_leader_waits_for_its_disk, full_disk_deposes_nobody, slow_disk_does_not_raise_terms,
-    only_a_granted_vote_resets_the_timer, absurd_terms_are_ignored, strangers_depose_nobody)
+    only_a_granted_vote_resets_the_timer, absurd_terms_are_ignored, strangers_depose_nobody,
+    lost_link_of_the_leader_hurries_the_election, lost_link_of_another_changes_nothing,
+    append_after_a_lost_link_calms_the_follower)

@@ -213,8 +213,10 @@ static void fault_link(struct world *w, enum sim_fault f)
         w->clog[from][to] = sim_below(w, 5000000);
     else
         w->cut[from][to] = true;
-    if (f == FAULT_FLAP)
+    if (f == FAULT_FLAP) {
+        machine_links_lost(&w->machines[from]); /* of one that is well */
         w->cut[to][from] = true;
+    }
     begin(w, f, from, to, f == FAULT_FLAP ? sim_below(w, 100000) + 1 : some_time(w));
 }
 

@@ -343,6 +343,16 @@ void machine_start(struct machine *m)
     machine_touched(m);
 }
 
+/* A process that ends closes its connections; who is cut off from it, or where it was the power that failed, sees none of it. */
+void machine_links_lost(struct machine *m)
+{
+    struct world *w = m->world;
+
+    for (unsigned i = 0; i < w->machine_count; i++)
+        if (i != m->slot && w->machines[i].up && !w->cut[m->slot][i])
+            sim_push(w, sim_below(w, 1000) + 1, EVENT_LOST, i, w->machines[i].life, m->slot);
+}
+
 void machine_stop(struct machine *m, unsigned lost_transactions)
 {
     m->up = false;

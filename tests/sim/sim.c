@@ -201,6 +201,12 @@ static void handle(struct world *w, const struct sim_event *e)
     case EVENT_PACKET:
         net_arrive(w, e->argument, e->life);
         break;
+    case EVENT_LOST:
+        if (m->life == e->life && m->up) {
+            raft_link_lost(m->shared.raft, machine_ms(m), w->machines[e->argument].id);
+            machine_touched(m);
+        }
+        break;
     case EVENT_CLIENT:
         client_step(w, e->argument);
         break;
@@ -241,7 +247,7 @@ static bool waits_for_pause(struct world *w, const struct sim_event *e)
     const struct machine *m = &w->machines[e->machine];
     struct sim_event later = *e;
 
-    if (e->type != EVENT_WORK && e->type != EVENT_DONE && e->type != EVENT_PACKET)
+    if (e->type != EVENT_WORK && e->type != EVENT_DONE && e->type != EVENT_PACKET && e->type != EVENT_LOST)
         return false;
     if (!m->up || !m->paused)
         return false;

@@ -199,6 +199,7 @@ enum sim_event_type {
     EVENT_WORK,    /* a role's work happens */
     EVENT_DONE,    /* and is reported */
     EVENT_PACKET,  /* a frame arrives */
+    EVENT_LOST,    /* the link from the machine in `argument` is seen to be closed */
     EVENT_CLIENT,  /* a client's next step */
     EVENT_FAULT,   /* time for a fault */
     EVENT_START,   /* a machine starts */
@@ -392,6 +393,7 @@ struct machine *machine_add(struct world *w); /* a new one with an empty disk, d
 void machine_describe(const struct machine *m, struct member *out);
 void machine_start(struct machine *m);
 void machine_stop(struct machine *m, unsigned lost_transactions); /* kill -9, or a power cut that undoes so many */
+void machine_links_lost(struct machine *m);                       /* the others see its connections closed */
 void machine_pause(struct machine *m, uint64_t duration);
 void machine_clock(struct machine *m, unsigned rate);
 raft_time machine_ms(const struct machine *m);
