@@ -152,6 +152,8 @@ static int found(struct life *l, struct why *why)
     bool taken = false;
     int err = 0;
 
+    if (o->joins && l->join[0] == '\0')
+        return why_set(why, ERR_INVALID, "--join needs a --cluster with the URLs of the members that are there, too");
     if (l->founds) {
         err = form_ask(l->join, stop_requested, NULL, &taken, why);
         if (err != 0)

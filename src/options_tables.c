@@ -225,8 +225,6 @@ static int complete_raftexample(struct options *o, struct why *why)
     err = take_urls(o, why);
     if (err != 0)
         return err;
-    if (o->joins && o->join == NULL)
-        return why_set(why, ERR_INVALID, "--join needs a --cluster with the URLs of the members that are there");
     o->host = o->own_host;
     o->open_to_clients = true;
     snprintf(o->own_name, sizeof o->own_name, "%llu", (unsigned long long)o->id);

@@ -11,11 +11,12 @@
 #include "base/logger.h"
 #include "net/http_call.h"
 
-#define ATTEMPT_MS       6000 /* longer than the deadline of a request, so that its answer is heard */
-#define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS   2000
-#define LINE_MAX_BYTES   640
-#define BACKOFF_STEP_MS  20 /* how often a waiting joiner looks whether it shall stop */
+#define ATTEMPT_MS         6000 /* longer than the deadline of a request, so that its answer is heard */
+#define BACKOFF_FIRST_MS   100
+#define BACKOFF_MAX_MS     2000
+#define BACKOFF_WAITING_MS 500 /* a person who adds us looks whether we came */
+#define LINE_MAX_BYTES     640
+#define BACKOFF_STEP_MS    20 /* how often a waiting joiner looks whether it shall stop */
 
 /* What the body says, as one line: of our own errors the message. */
 static void first_line(const struct bytes *body, json_t *answer, char *out, size_t size)
@@ -82,11 +83,11 @@ static int attempt(const struct join_request *j, struct address target, int time
     first_line(&body, answer, line, sizeof line);
     /* 4xx says that asking again will not help; but 429 and a proxy's 408 do not, and who waits to be expected may be so
      * later. */
-    err = why_set(why,
-                  status >= 400 && status < 500 && status != 429 && status != 408 && !(j->waits && status == 404)
-                      ? ERR_REFUSED
-                      : ERR_UNREACHABLE,
-                  "%s:%u answers %d %s", target.host, (unsigned)target.port, status, line);
+    if (status == 404 && j->waits)
+        err = ERR_NOT_FOUND;
+    else
+        err = status >= 400 && status < 500 && status != 429 && status != 408 ? ERR_REFUSED : ERR_UNREACHABLE;
+    why_set(why, err, "%s:%u answers %d %s", target.host, (unsigned)target.port, status, line);
 out:
     json_decref(answer);
     json_decref(request);
@@ -118,8 +119,21 @@ static bool pause_or_stop(const struct join_request *j, raft_time until)
     return j->stop != NULL && j->stop(j->stop_context);
 }
 
+/* One line an attempt; but who waits for people says once what it waits for, and then is quiet. */
+static void report(const struct join_request *j, struct address target, unsigned tries, int err, const struct why *why,
+                   bool *told)
+{
+    if (err == ERR_NOT_FOUND && !*told)
+        log_info("waiting to be added to the cluster: name=%s peer=%s", j->name, j->peer);
+    *told = *told || err == ERR_NOT_FOUND;
+    log_at(*told ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "join failed: target=%s:%u attempt=%u error=\"%s\"", target.host,
+           (unsigned)target.port, tries, why->text);
+}
+
 int join_run(const struct join_request *j, struct joined *out, struct why *why)
 {
+    const raft_time backoff_max = j->waits ? BACKOFF_WAITING_MS : BACKOFF_MAX_MS;
+    bool told = false;
     raft_time until = clock_now_ms() + j->timeout_ms, backoff = BACKOFF_FIRST_MS;
     const char *rest = j->targets;
     struct address target;
@@ -134,18 +148,18 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
             return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", j->targets);
         if (pause_or_stop(j, now))
             return why_set(why, ERR_STOPPED, "stopped while joining");
-        log_info("Attempting to join leader: %s:%u attempt=%u", target.host, (unsigned)target.port, tries);
+        log_at(told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "Attempting to join leader: %s:%u attempt=%u", target.host,
+               (unsigned)target.port, tries);
         err = attempt(j, target, left < ATTEMPT_MS ? (int)left : ATTEMPT_MS, out, why);
         if (err == 0 || err == ERR_REFUSED)
             return err;
-        log_warn("join failed: target=%s:%u attempt=%u error=\"%s\"", target.host, (unsigned)target.port, tries,
-                 why->text);
+        report(j, target, tries, err, why, &told);
         now = clock_now_ms();
         if (now + backoff >= until)
             break;
         if (*rest == '\0') {
             (void)pause_or_stop(j, now + backoff);
-            backoff = backoff * 2 < BACKOFF_MAX_MS ? backoff * 2 : BACKOFF_MAX_MS;
+            backoff = backoff * 2 < backoff_max ? backoff * 2 : backoff_max;
         }
     }
     struct why last = *why;

@@ -1,6 +1,6 @@
 # profiles.sh -- what the walk-throughs of the profiles share: processes under the names that their documents use.
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2154 # variables are for the tests, and from lib.sh
+# shellcheck disable=SC2004,SC2034,SC2154 # variables are for the tests, and from lib.sh
 
 # launch N COMMAND...: runs it in $dir, in the background, as member N of lib.sh; its log is $dir/node.N.log.
 launch() {
@@ -66,4 +66,35 @@ logs() {
 # listens PORT: whether somebody answers HTTP there, whatever the answer.
 listens() {
     curl -s -m 2 -o /dev/null "http://127.0.0.1:$1/"
+}
+
+# settle N: until member 1, asked at its -admin port, says that N vote.
+settle() {
+    eventually "$1 vote" 20 has_voters "$(port 10)" "$1"
+}
+
+# ---- raftexample: member N's KV port is `port N`, its URL that of `peer_port N` ----
+
+kv() {
+    echo "http://127.0.0.1:$(port "$1")"
+}
+
+peer_url() {
+    echo "http://127.0.0.1:$(peer_port "$1")"
+}
+
+# peer_urls N...: as --cluster wants them.
+peer_urls() {
+    local n urls=
+    for n; do
+        urls+=,$(peer_url "$n")
+    done
+    echo "${urls#,}"
+}
+
+# shuts_itself_down N: its process ends by itself, with status 0, and says why.
+shuts_itself_down() {
+    eventually "node $1 shuts itself down" 15 ended "$1"
+    equals "with status 0" 0 "$exit_status"
+    logs "$1" "I've been removed from the cluster! Shutting down\."
 }
