@@ -279,7 +279,6 @@ struct checker {
     uint64_t variants_count, variants_capacity; /* a power of two */
     struct term_fact *terms;
     uint64_t terms_capacity;
-    raft_term highest;
     struct key_fact keys[SIM_KEYS_MAX];
     uint64_t leaders; /* elections won */
 };

@@ -1,0 +1,291 @@
+/* test_scenario.c -- faults that brought real clusters down, each with what raftd must make of it: how soon there is a
+ * leader again, how often it changes, how many writes go through. */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim.h"
+
+#define ELECTION_MS 150u
+
+/* Some clients at work on healthy machines; what goes wrong is the test's business. */
+static struct world *a_world(unsigned voters, uint64_t seed)
+{
+    struct sim_config config = {
+        .seed = seed,
+        .voters = voters,
+        .election_ms = ELECTION_MS,
+        .heartbeat_ms = 30,
+        .delay_min = 100,
+        .delay_max = 1000,
+        .stream = true,
+        .sync_min = 100,
+        .sync_max = 2000,
+        .hop_max = 100,
+        .instant = 900,
+        .clients = 4,
+        .keys = 4,
+        .think_max = 20000,
+        .patience = 2000000,
+        .batch = 1,
+        .reads = 300,
+    };
+    struct world *w = world_new(&config);
+
+    world_run_for(w, 2000000);
+    ck_assert_msg(!w->failed, "%s", w->failure);
+    ck_assert_ptr_nonnull(machine_leader(w));
+    return w;
+}
+
+static void run_ms(struct world *w, uint64_t ms)
+{
+    world_run_for(w, ms * 1000);
+    ck_assert_msg(!w->failed, "%s: %s", w->failed_check, w->failure);
+}
+
+/* Milliseconds until a leader of a later term than `term` has committed something; at most `limit`. */
+static uint64_t until_next_leader(struct world *w, raft_term term, uint64_t limit)
+{
+    uint64_t begin = w->now;
+
+    while (w->now < begin + limit * 1000) {
+        const struct machine *m = machine_leader(w);
+
+        if (m != NULL && m->seen.term > term && raft_term_at(m->shared.raft, m->seen.commit) == m->seen.term)
+            break;
+        ck_assert_msg(world_step(w), "%s", w->failure);
+    }
+    return (w->now - begin) / 1000;
+}
+
+static struct machine *a_follower(struct world *w)
+{
+    return machine_leader(w) == &w->machines[0] ? &w->machines[1] : &w->machines[0];
+}
+
+static size_t writes_since(const struct world *w, size_t first, size_t *done)
+{
+    size_t begun = 0;
+
+    *done = 0;
+    for (size_t i = first; i < w->op_count; i++) {
+        begun += w->ops[i].kind != OP_READ;
+        *done += w->ops[i].kind != OP_READ && w->ops[i].outcome != OP_PENDING && w->ops[i].outcome != OP_NEVER;
+    }
+    return begun;
+}
+
+/* Most writes go through, and leaders hardly change. */
+static void goes_on(struct world *w, uint64_t ms, uint64_t changes)
+{
+    uint64_t leaders = w->checker.leaders;
+    size_t first = w->op_count;
+    size_t begun = 0;
+    size_t done = 0;
+
+    run_ms(w, ms);
+    begun = writes_since(w, first, &done);
+    ck_assert_msg(w->checker.leaders - leaders <= changes, "%llu changes of leader",
+                  (unsigned long long)(w->checker.leaders - leaders));
+    ck_assert_uint_gt(begun, ms / 50);
+    ck_assert_msg(done * 10 >= begun * 9, "%zu of %zu writes", done, begun);
+}
+
+/* A timeout is drawn from one to two times ELECTION_MS, and a split vote may cost another. */
+START_TEST(failover)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world *w = a_world(3, seed);
+        raft_term term = machine_leader(w)->seen.term;
+
+        machine_stop(machine_leader(w), 0);
+        ck_assert_uint_le(until_next_leader(w, term, 5000), 4 * ELECTION_MS);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* Cloudflare, 2020-11-02: one member cannot reach the leader, but all others. */
+START_TEST(one_link_is_cut)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct world *w = a_world(3, seed);
+        unsigned a = machine_leader(w)->slot;
+        unsigned b = a_follower(w)->slot;
+
+        w->cut[a][b] = w->cut[b][a] = true;
+        goes_on(w, 60000, 2);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* One direction alone: the leader is not heard by one, or does not hear one. */
+START_TEST(one_direction_is_cut)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct world *w = a_world(3, seed);
+        unsigned a = machine_leader(w)->slot;
+        unsigned b = a_follower(w)->slot;
+
+        if (seed % 2 == 0)
+            w->cut[a][b] = true;
+        else
+            w->cut[b][a] = true;
+        goes_on(w, 20000, 2);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* Two halves of five that share one member. */
+START_TEST(a_bridge_between_halves)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct world *w = a_world(5, seed);
+        uint64_t leaders = w->checker.leaders;
+
+        for (unsigned i = 0; i < 5; i++)
+            for (unsigned j = 0; j < 5; j++)
+                w->cut[i][j] = (i < 2 && j > 2) || (j < 2 && i > 2);
+        run_ms(w, 20000);
+        ck_assert_uint_le(w->checker.leaders - leaders, 3);
+        ck_assert_ptr_nonnull(machine_leader(w));
+        world_free(w);
+    }
+}
+END_TEST
+
+/* hashicorp/raft#503: the disk of the leader hangs while its heartbeats go on. */
+START_TEST(the_leaders_disk_hangs)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *m = machine_leader(w);
+
+        m->disk_hangs = 60000000;
+        while (m->disk_hangs != 0)
+            ck_assert(world_step(w));
+        ck_assert_uint_le(until_next_leader(w, m->seen.term, 20000), 8 * ELECTION_MS);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* etcd#7617: slow syncs everywhere are no reason for elections. */
+START_TEST(all_disks_are_slow)
+{
+    struct world *w = a_world(3, 1);
+    uint64_t leaders = w->checker.leaders;
+
+    w->config.sync_min = 60000;
+    w->config.sync_max = 120000;
+    run_ms(w, 60000);
+    ck_assert_uint_le(w->checker.leaders - leaders, 1);
+    world_free(w);
+}
+END_TEST
+
+/* Thesis 9.6: who was away for long comes back without deposing anybody, and soon follows. */
+START_TEST(a_member_returns)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *m = a_follower(w);
+        uint64_t leaders = w->checker.leaders;
+
+        fault_partition(w, 1u << m->slot);
+        run_ms(w, 20000);
+        net_heal(w);
+        run_ms(w, 3 * ELECTION_MS + 2000); /* what TCP needs to notice, too */
+        ck_assert_uint_eq(w->checker.leaders, leaders);
+        ck_assert_uint_eq(m->seen.leader, machine_leader(w)->id);
+        ck_assert_uint_ge(m->seen.applied + 20, machine_leader(w)->seen.applied);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* hashicorp/raft#524, logcabin#205: one that was removed while it was cut off disturbs nobody, and learns of it. */
+START_TEST(the_removed_disturbs_nobody)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *m = a_follower(w);
+        struct members next = machine_leader(w)->shared.directory.latest;
+        uint64_t leaders = w->checker.leaders;
+
+        fault_partition(w, 1u << m->slot);
+        for (unsigned i = 0; i < next.count; i++)
+            if (next.list[i].id == m->id)
+                next.list[i] = next.list[--next.count];
+        ck_assert(operator_propose(machine_leader(w), &next, 0));
+        run_ms(w, 5000);
+        net_heal(w);
+        run_ms(w, 5000);
+        ck_assert_uint_eq(w->checker.leaders, leaders);
+        ck_assert(m->gone);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* logcabin#202: a leader that is cut off does not let its clients wait for ever. */
+START_TEST(an_isolated_leader_gives_up)
+{
+    struct world *w = a_world(3, 1);
+    struct machine *m = machine_leader(w);
+
+    fault_partition(w, 1u << m->slot);
+    run_ms(w, 3 * ELECTION_MS);
+    ck_assert_int_ne(m->seen.role, RAFT_LEADER);
+    ck_assert_uint_eq(m->seen.leader, 0);
+    world_free(w);
+}
+END_TEST
+
+/* Two of two are needed: the one that moved must be found by the other, who cannot lead without it. */
+START_TEST(one_of_two_moves)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct world *w = a_world(2, seed);
+        struct machine *m = seed % 2 == 0 ? machine_leader(w) : a_follower(w);
+
+        machine_stop(m, 0);
+        m->port += 100;
+        snprintf(m->peer, sizeof m->peer, "sim:%u", m->port);
+        run_ms(w, 1000);
+        machine_start(m);
+        run_ms(w, 3000);
+        ck_assert_ptr_nonnull(machine_leader(w));
+        ck_assert_str_eq(members_by_id(&machine_leader(w)->shared.directory.latest, m->id)->peer, m->peer);
+        world_free(w);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("scenario");
+    TCase *tests = tcase_create("scenario");
+    SRunner *runner = srunner_create(suite);
+    int failed = 0;
+
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, failover);
+    tcase_add_test(tests, one_link_is_cut);
+    tcase_add_test(tests, one_direction_is_cut);
+    tcase_add_test(tests, a_bridge_between_halves);
+    tcase_add_test(tests, the_leaders_disk_hangs);
+    tcase_add_test(tests, all_disks_are_slow);
+    tcase_add_test(tests, a_member_returns);
+    tcase_add_test(tests, the_removed_disturbs_nobody);
+    tcase_add_test(tests, an_isolated_leader_gives_up);
+    tcase_add_test(tests, one_of_two_moves);
+    suite_add_tcase(suite, tests);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
