@@ -234,8 +234,62 @@ START_TEST(the_environment_comes_before_the_command_line)
 }
 END_TEST
 
-TEST_MAIN("options", the_defaults_are_those_of_the_manual, options_come_in_four_forms,
-          flags_need_no_value_but_may_have_one, help_and_version_need_nothing_else, a_directory_is_wanted,
-          what_we_do_not_know_is_refused, numbers_have_limits, sizes_have_units, some_do_not_go_together,
-          texts_are_looked_at, each_target_of_join_is_an_address, a_list_of_targets_has_a_limit,
-          the_environment_comes_before_the_command_line)
+/* ---- other profiles ---- */
+
+START_TEST(raftexamples_command_line_is_known_by_its_words)
+{
+    ck_assert_int_eq(PARSE("--id", "2", "--cluster", "http://127.0.0.1:1001,http://127.0.0.1:1002,http://10.0.0.3:1003",
+                           "--port", "1022"),
+                     0);
+    ck_assert_int_eq(o.profile, PROFILE_RAFTEXAMPLE);
+    ck_assert_uint_eq(o.port, 1022);
+    ck_assert_uint_eq(o.peer_port, 1002);
+    ck_assert_str_eq(o.host, "127.0.0.1");
+    ck_assert_str_eq(o.join, "127.0.0.1:1001,10.0.0.3:1003");
+    ck_assert_str_eq(o.name, "2");
+    ck_assert_str_eq(o.datadir, "raftexample-2");
+    ck_assert_wrong("none of the 1 URLs", "--id", "2", "--cluster", "http://127.0.0.1:1001", "--port", "1022");
+    ck_assert_wrong("unknown option --id=2", "--id=2", "--cluster=http://a:1,http://b:2", "-port=3", "--", "dir");
+}
+END_TEST
+
+START_TEST(shaj13s_too)
+{
+    ck_assert_int_eq(PARSE("-raft", ":1081", "-api", "10.0.0.1:1091", "-state_dir", "d", "-join", ":1080"), 0);
+    ck_assert_int_eq(o.profile, PROFILE_SHAJ13);
+    ck_assert_uint_eq(o.port, 1091);
+    ck_assert_uint_eq(o.peer_port, 1081);
+    ck_assert_str_eq(o.datadir, "d");
+    ck_assert_str_eq(o.join, "localhost:1080");
+    ck_assert_wrong("-api wants", "-api", "x", "-raft", ":1");
+}
+END_TEST
+
+START_TEST(balsas_environment_counts_without_a_directory)
+{
+    setenv("HTTP_SERVER_PORT", "1071", 1);
+    ck_assert_wrong("RAFT_NODE_ID", "-v");
+    setenv("RAFT_SERVER_PORT", "1072", 1);
+    setenv("RAFT_NODE_ID", "node1", 1);
+    setenv("RAFT_VOLUME_DIR", "vol", 1);
+    ck_assert_int_eq(PARSE("-v"), 0);
+    ck_assert_int_eq(o.profile, PROFILE_BALSA);
+    ck_assert_uint_eq(o.port, 1071);
+    ck_assert_uint_eq(o.peer_port, 1072);
+    ck_assert_str_eq(o.datadir, "vol");
+    ck_assert_int_eq(PARSE("dir"), 0); /* ours */
+    ck_assert_int_eq(o.profile, PROFILE_RAFTD);
+    ck_assert_uint_eq(o.port, 4001);
+    unsetenv("HTTP_SERVER_PORT");
+    unsetenv("RAFT_SERVER_PORT");
+    unsetenv("RAFT_NODE_ID");
+    unsetenv("RAFT_VOLUME_DIR");
+}
+END_TEST
+
+TEST_MAIN("options", raftexamples_command_line_is_known_by_its_words, shaj13s_too,
+          balsas_environment_counts_without_a_directory, the_defaults_are_those_of_the_manual,
+          options_come_in_four_forms, flags_need_no_value_but_may_have_one, help_and_version_need_nothing_else,
+          a_directory_is_wanted, what_we_do_not_know_is_refused, numbers_have_limits, sizes_have_units,
+          some_do_not_go_together, texts_are_looked_at, each_target_of_join_is_an_address,
+          a_list_of_targets_has_a_limit, the_environment_comes_before_the_command_line)
