@@ -11,7 +11,7 @@ base:
 wire:   base/* raft/raft.h
 net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
-server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h
+server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h
 http:   base/* server/service.h
 main:   base/* store/datadir.h options.h server/node.h server/service.h server/join.h server/form.h http/http.h
 options: base/* wire/members.h options.h options_tables.h

@@ -338,7 +338,7 @@ raft_time raft_write_due(const struct raft *r)
 {
     if (r->write_in_flight)
         return RAFT_NEVER;
-    if (hard_state_saved(r) && r->durable == r->terms.last && r->kept == r->keep.index)
+    if (hard_state_saved(r) && r->durable == r->terms.last && r->kept == r->keep.index && !r->begin_anew)
         return RAFT_NEVER;
     return 0;
 }
@@ -352,6 +352,8 @@ void raft_next_write(struct raft *r, raft_time now, struct raft_write *w)
     r->writing = r->terms.last;
     *w = (struct raft_write){
         .hard = {.term = r->term, .vote = r->vote},
+        .begin_anew = r->begin_anew,
+        .base = r->anew,
         .first = r->durable + 1,
         .last = r->terms.last,
         .keep_from = r->keep.index + 1,
@@ -366,6 +368,8 @@ void raft_wrote(struct raft *r, raft_time now, const struct raft_write *w)
     r->write_in_flight = false;
     r->saved = w->hard;
     r->kept = w->keep_from - 1;
+    if (w->begin_anew && w->base.index == r->anew.index)
+        r->begin_anew = false; /* unless another map came meanwhile */
     r->durable = MUTANT(LATE_WRITE_VOUCHES) ? least(w->last, r->terms.last) : r->writing;
     election_count(r);
     if (r->role == RAFT_LEADER)
@@ -411,6 +415,18 @@ void raft_applied(struct raft *r, raft_time now, raft_index index)
     r->applied = most(r->applied, index);
 }
 
+/* The disk's log does not hold the entry of the map's position, so what the next write brings cannot follow it there. What is
+ * in flight vouches for nothing: it will go, too. */
+static void begin_disk_anew(struct raft *r, struct raft_pos pos)
+{
+    r->durable = pos.index;
+    r->writing = pos.index;
+    if (MUTANT(INSTALL_KEEPS_DISK))
+        return;
+    r->begin_anew = true;
+    r->anew = pos;
+}
+
 void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const struct raft_config *c,
                     raft_index config_index)
 {
@@ -420,14 +436,13 @@ void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const st
         return;
     if (terms_match(&r->terms, pos) || (MUTANT(INSTALL_KEEPS_LOG) && pos.index <= r->terms.last)) {
         terms_forget(&r->terms, pos.index); /* what follows it matches too, as far as anyone knows */
-        r->durable = most(r->durable, pos.index);
-        r->writing = most(r->writing, pos.index);
+        if (r->durable < pos.index)
+            begin_disk_anew(r, pos);
     } else {
         assert(r->role != RAFT_LEADER); /* a leader's log has all that is committed */
         assert(r->commit <= pos.index);
         terms_reset(&r->terms, pos);
-        r->durable = pos.index;
-        r->writing = pos.index;
+        begin_disk_anew(r, pos);
     }
     r->keep = pos;
     r->applied = pos.index;

@@ -170,6 +170,8 @@ struct raft {
     raft_time write_since;
     struct raft_pos keep; /* entries up to here need not be kept */
     raft_index kept;      /* the index that the last durable write gave for that */
+    bool begin_anew;      /* a map was installed: the disk's log has still to be replaced by one that begins there, */
+    struct raft_pos anew; /* that is, after this entry */
 
     /* The map. */
     bool apply_in_flight;

@@ -30,6 +30,7 @@
     X(TWO_CHANGES, "a second change is proposed while the first is uncommitted")                                       \
     X(CHANGE_TOO_EARLY, "a change is proposed before an entry of the term is committed")                               \
     X(INSTALL_KEEPS_LOG, "an installed map leaves entries in place that contradict it")                                \
+    X(INSTALL_KEEPS_DISK, "after an installed map the disk's log does not begin anew")                                 \
     X(LEARNER_COUNTS, "a learner counts in quorums")
 
 #define RAFT_MUTANT_NAME(name, text) RAFT_MUTANT_##name,

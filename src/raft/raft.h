@@ -183,10 +183,13 @@ raft_time raft_write_due(const struct raft *r); /* RAFT_NEVER while a write is i
 raft_time raft_apply_due(const struct raft *r); /* RAFT_NEVER while a hand-out of raft_next_apply is unreported */
 raft_time raft_send_due(const struct raft *r, raft_id peer); /* may lie in the future: heartbeats, retries */
 
-/* One durable transaction: the hard state; entries first .. last, replacing whatever stood at first and after it
- * (first > last: no entries); and entries before keep_from need not be kept. */
+/* One durable transaction: the hard state; with begin_anew all entries go and the log begins after `base` (a map was
+ * installed); entries first .. last, replacing whatever stood at first and after it (first > last: no entries); and entries
+ * before keep_from need not be kept. */
 struct raft_write {
     struct raft_hard_state hard;
+    bool begin_anew;
+    struct raft_pos base; /* of begin_anew */
     raft_index first, last, keep_from;
 };
 void raft_next_write(struct raft *r, raft_time now, struct raft_write *w); /* marks it in flight */

@@ -76,6 +76,8 @@ static void writer_work(void *job)
     struct writer_job *j = job;
     struct log_write write = {
         .hard = j->write.hard,
+        .begin_anew = j->write.begin_anew,
+        .base = j->write.base,
         .first = j->write.first,
         .last = j->write.last,
         .keep_from = j->write.keep_from,

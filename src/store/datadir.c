@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/checksum.h"
 #include "base/text.h"
+#include "store/dump_file.h"
 #include "store/env.h"
 
 #define IDENTITY_FILE  "raftd"
@@ -29,6 +30,7 @@ struct datadir {
     char path[PATH_MAX];
     char log_path[PATH_MAX], kv_path[PATH_MAX];
     char identity_path[PATH_MAX], fresh_path[PATH_MAX], lock_path[PATH_MAX];
+    char dump_path[PATH_MAX], dump_fresh_path[PATH_MAX], incoming_path[PATH_MAX];
     int lock;
     struct identity identity;
     bool wipe; /* the log and the map are to be removed */
@@ -60,6 +62,12 @@ static int set_paths(struct datadir *d, const char *path)
         err = path_join(d->fresh_path, sizeof d->fresh_path, path, IDENTITY_FRESH);
     if (err == 0)
         err = path_join(d->lock_path, sizeof d->lock_path, path, LOCK_FILE);
+    if (err == 0)
+        err = path_join(d->dump_path, sizeof d->dump_path, path, "dump");
+    if (err == 0)
+        err = path_join(d->dump_fresh_path, sizeof d->dump_fresh_path, path, "dump.new");
+    if (err == 0)
+        err = path_join(d->incoming_path, sizeof d->incoming_path, path, "incoming");
     return err;
 }
 
@@ -328,18 +336,34 @@ static int save(struct datadir *d, const struct identity *identity, bool wipe, s
     return 0;
 }
 
-/* Removes what "wipe=1" promises to remove, then takes the promise back. */
-static int finish_wipe(struct datadir *d, struct why *why)
+/* What is on its way from one member to another is of no use to another life of ours. */
+static int remove_dumps(const struct datadir *d, struct why *why)
 {
-    const char *const paths[] = {d->log_path, d->kv_path};
+    const char *const paths[] = {d->dump_path, d->dump_fresh_path, d->incoming_path};
 
     for (unsigned i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        int err = env_remove(paths[i]);
+        int err = dump_file_remove(paths[i]);
 
         if (err != 0)
             return why_set(why, err, "cannot remove %s: %s", paths[i], err_text(err));
     }
-    return save(d, &d->identity, false, why);
+    return 0;
+}
+
+/* Removes what "wipe=1" promises to remove, then takes the promise back. */
+static int finish_wipe(struct datadir *d, struct why *why)
+{
+    const char *const paths[] = {d->log_path, d->kv_path};
+    int err = 0;
+
+    for (unsigned i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        err = env_remove(paths[i]);
+
+        if (err != 0)
+            return why_set(why, err, "cannot remove %s: %s", paths[i], err_text(err));
+    }
+    err = remove_dumps(d, why);
+    return err == 0 ? save(d, &d->identity, false, why) : err;
 }
 
 static int load_or_make(struct datadir *d, struct why *why)
@@ -350,8 +374,8 @@ static int load_or_make(struct datadir *d, struct why *why)
     if (err == ERR_NOT_FOUND)
         return save(d, &nobody, false, why);
     if (err == 0 && d->wipe)
-        err = finish_wipe(d, why);
-    return err;
+        return finish_wipe(d, why);
+    return err == 0 ? remove_dumps(d, why) : err;
 }
 
 /* ---- public ---- */
@@ -407,6 +431,21 @@ const char *datadir_log_path(const struct datadir *d)
 const char *datadir_kv_path(const struct datadir *d)
 {
     return d->kv_path;
+}
+
+const char *datadir_dump_path(const struct datadir *d)
+{
+    return d->dump_path;
+}
+
+const char *datadir_dump_fresh_path(const struct datadir *d)
+{
+    return d->dump_fresh_path;
+}
+
+const char *datadir_incoming_path(const struct datadir *d)
+{
+    return d->incoming_path;
 }
 
 int datadir_save(struct datadir *d, const struct identity *identity, struct why *why)

@@ -5,6 +5,8 @@
  *         lock            flock'ed for life; holds the owner's pid, host and port
  *         log/            LMDB environment of the log (log_store.h)
  *         kv/             LMDB environment of the map (kv_store.h)
+ *         dump, dump.new  the map for members that fell behind, and while it is being written (dump_file.h)
+ *         incoming        the same, on its way from a leader to us; a start removes all three
  *
  * Directories are synced after each file that is made or renamed in them, the parent of a new DATADIR too. */
 #ifndef STORE_DATADIR_H
@@ -38,6 +40,9 @@ void datadir_close(struct datadir *d); /* releases the lock; NULL is fine */
 const struct identity *datadir_identity(const struct datadir *d);
 const char *datadir_log_path(const struct datadir *d);
 const char *datadir_kv_path(const struct datadir *d);
+const char *datadir_dump_path(const struct datadir *d);
+const char *datadir_dump_fresh_path(const struct datadir *d);
+const char *datadir_incoming_path(const struct datadir *d);
 /* Replaces the file atomically: old or new after a crash, and durable when it returns. */
 int datadir_save(struct datadir *d, const struct identity *identity, struct why *why);
 /* Removes log and map (before a pristine member joins another cluster, or a removed one joins anew). The stores must be

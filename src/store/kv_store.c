@@ -1,5 +1,6 @@
 /* Table "map": key -> u64 index of its last change, then the value. Records: "position" u64 index, u64 term of the last entry
- * applied; "members" u64 index of the configuration entry, then its payload (wire/members.h).
+ * applied; "members" u64 index of the configuration entry, then its payload (wire/members.h); "installed" u64 index of the
+ * dump that was loaded last.
  *
  * Room. The map is as large as max_size says; it does not grow while it is open. The last sixteenth of it (RESERVE_MIN ..
  * RESERVE_MAX bytes) is a reserve that kv_store_has_room keeps new sets out of, so what was proposed before the map filled
@@ -9,17 +10,13 @@
  * started with more room, and then applies it like all others. */
 #include "store/kv_store.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/check.h"
 #include "base/codec.h"
-#include "store/env.h"
+#include "store/kv_private.h"
 
-enum { MAP };
-
-#define INDEX_SIZE   8u
 #define SIZE_MIN     (1u << 20)
 #define RESERVE_MIN  (512u << 10)
 #define RESERVE_MAX  (64u << 20)
@@ -28,31 +25,6 @@ enum { MAP };
 #define LMDB_KEY_MAX 511u
 
 static_assert(COMMAND_KEY_MAX <= LMDB_KEY_MAX, "a key must fit into LMDB's");
-
-struct kv_view {
-    struct kv_store *store;
-    struct env_reader *reader;
-    MDB_cursor *cursor; /* NULL: kv_view_seek was never called */
-    raft_index applied;
-    bool waiting; /* the cursor stands on the pair that kv_view_next gives next */
-    bool at_end;
-};
-
-struct kv_store {
-    struct env *env;
-    uint64_t max_size, reserve;
-    struct raft_pos applied; /* the applier's; changed only after a commit */
-    struct {
-        MDB_txn *txn; /* NULL: nothing is applied that is not committed */
-        MDB_cursor *map;
-        struct raft_pos at;   /* of the last entry applied in it */
-        struct entry *config; /* the last configuration in it, or NULL */
-        bool grows;           /* it holds a set that changes something */
-    } open;                   /* the applier's */
-    atomic_ullong used;       /* bytes, as of the last commit */
-    atomic_ullong disk_free;  /* bytes, as of the last commit, or of the last time that they did not suffice */
-    struct kv_view *views;    /* one for each of the environment's readers */
-};
 
 /* ---- opening ---- */
 
@@ -157,6 +129,34 @@ static int read_members(struct kv_store *s, MDB_txn *txn, struct kv_position *ou
     return err == 0 ? 0 : ERR_CORRUPT;
 }
 
+static int read_installed(struct kv_store *s, MDB_txn *txn, raft_index *index)
+{
+    struct view value;
+    int err = env_meta_get(s->env, txn, "installed", &value);
+
+    *index = 0;
+    if (err == ERR_NOT_FOUND)
+        return 0;
+    if (err == 0 && value.size != INDEX_SIZE)
+        return ERR_CORRUPT;
+    if (err == 0)
+        *index = codec_get_u64(value.data);
+    return err;
+}
+
+int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out)
+{
+    raft_index installed = 0;
+    int err = read_position(s, txn, &out->applied);
+
+    if (err == 0)
+        err = read_members(s, txn, out);
+    if (err == 0)
+        err = read_installed(s, txn, &installed);
+    out->installed = installed != 0 && installed == out->applied.index;
+    return err;
+}
+
 int kv_store_position(struct kv_store *s, struct kv_position *out)
 {
     struct kv_position position;
@@ -165,9 +165,7 @@ int kv_store_position(struct kv_store *s, struct kv_position *out)
 
     if (err != 0)
         return err;
-    err = read_position(s, r->txn, &position.applied);
-    if (err == 0)
-        err = read_members(s, r->txn, &position);
+    err = kv_read_position(s, r->txn, &position);
     env_read_end(s->env, r);
     if (err == 0)
         *out = position;
@@ -236,32 +234,45 @@ static int apply_entry(struct kv_store *s, struct entry *e, raft_index index, st
     return ERR_CORRUPT;
 }
 
-static int put_position(struct kv_store *s, struct raft_pos applied)
+int kv_put_position(struct kv_store *s, MDB_txn *txn, struct raft_pos applied)
 {
     uint8_t value[16];
 
     codec_put_u64(value, applied.index);
     codec_put_u64(value + 8, applied.term);
-    return env_meta_put(s->env, s->open.txn, "position", view_of(value, sizeof value));
+    return env_meta_put(s->env, txn, "position", view_of(value, sizeof value));
 }
 
-static int put_members(struct kv_store *s, struct entry *config)
+int kv_put_installed(struct kv_store *s, MDB_txn *txn, raft_index index)
 {
-    struct view payload = entry_payload(config);
-    struct members members;
+    uint8_t value[INDEX_SIZE];
+
+    codec_put_u64(value, index);
+    return env_meta_put(s->env, txn, "installed", view_of(value, sizeof value));
+}
+
+int kv_put_members(struct kv_store *s, MDB_txn *txn, raft_index index, struct view payload)
+{
     struct bytes value;
-    uint8_t index[INDEX_SIZE];
+    uint8_t number[INDEX_SIZE];
     int err;
 
-    if (members_decode(payload, &members) != 0)
-        return ERR_CORRUPT;
     bytes_init(&value, INDEX_SIZE + ENTRY_PAYLOAD_MAX);
-    codec_put_u64(index, entry_pos(config).index);
-    bytes_append(&value, index, sizeof index);
+    codec_put_u64(number, index);
+    bytes_append(&value, number, sizeof number);
     bytes_append(&value, payload.data, payload.size);
-    err = env_meta_put(s->env, s->open.txn, "members", bytes_view(&value));
+    err = env_meta_put(s->env, txn, "members", bytes_view(&value));
     bytes_clear(&value);
     return err;
+}
+
+static int put_config(struct kv_store *s, struct entry *config)
+{
+    struct members members;
+
+    if (members_decode(entry_payload(config), &members) != 0)
+        return ERR_CORRUPT;
+    return kv_put_members(s, s->open.txn, entry_pos(config).index, entry_payload(config));
 }
 
 static bool leaves_room_for_deletes(const struct kv_store *s, uint64_t used)
@@ -335,9 +346,9 @@ int kv_store_commit(struct kv_store *s)
 
     if (s->open.txn == NULL)
         return 0;
-    err = put_position(s, at);
+    err = kv_put_position(s, s->open.txn, at);
     if (err == 0 && s->open.config != NULL)
-        err = put_members(s, s->open.config);
+        err = put_config(s, s->open.config);
     if (err != 0)
         return open_abort(s, err);
     used = used_by_open(s);

@@ -8,12 +8,15 @@
 #ifndef STORE_KV_STORE_H
 #define STORE_KV_STORE_H
 
+#include <stdatomic.h>
+
 #include "base/bytes.h"
 #include "base/err.h"
 #include "raft/raft.h"
 #include "wire/command.h"
 #include "wire/entry.h"
 #include "wire/members.h"
+#include "wire/transfer.h"
 
 #define KV_STORE_FORMAT 1
 
@@ -28,6 +31,7 @@ struct kv_position {
     struct raft_pos applied;
     raft_index config_index; /* 0: no configuration yet */
     struct members members;
+    bool installed; /* it was loaded from a dump, and nothing has been applied since: the log may not know of it yet */
 };
 int kv_store_position(struct kv_store *s, struct kv_position *out);
 
@@ -43,6 +47,19 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
 int kv_store_commit(struct kv_store *s);
 
 int kv_store_sync(struct kv_store *s, raft_index *settled); /* flushes; *settled is what is safe on disk now */
+
+/* ---- dumps (kv_dump.c; wire/dump.h has the format) ---- */
+
+/* Writes the map as of now, out of one view, to `fresh`, and renames that to `path` when it is durable. Any thread; it takes
+ * breaks, for the disk is the log's, too. ERR_STOPPED: *cancel became true. ERR_NO_SPACE, ERR_IO, ERR_CORRUPT; nothing is left
+ * of it then. */
+int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const char *path, const atomic_bool *cancel,
+                  struct dump_id *out);
+/* Puts a dump in the place of the whole map, in one transaction: readers keep what they see, a crash leaves the old map or
+ * the new one; when it returns 0, the new one survives a power cut. All of the dump is verified first: ERR_CORRUPT,
+ * ERR_FORMAT or ERR_INVALID (another cluster's) leave the old map. As kv_store_apply: only the applier, errors like there,
+ * and nothing may be uncommitted. ERR_STOPPED: *cancel became true. */
+int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const atomic_bool *cancel);
 
 struct kv_stats {
     uint64_t keys, bytes_used, bytes_file, bytes_max;

@@ -15,9 +15,10 @@
 
 enum { ENTRIES, RUNS, CONFIGS };
 
-#define LOG_READERS    32u        /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
-#define SPARE          (1u << 20) /* a log that has outgrown its limit can still lose its prefix */
-#define PREFIX_AT_MOST 1000u      /* entries deleted by one transaction, so that none takes long */
+#define LOG_READERS 32u        /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
+#define SPARE       (1u << 20) /* a log that has outgrown its limit can still lose its prefix */
+#define PREFIX_AT_MOST                                                                                                 \
+    1000u /* entries deleted by one transaction, and twice what it writes, so that none takes long and yet it suffices */
 #define PREFIX_AT_LEAST                                                                                                \
     32u /* fewer are left lying: deleting them one by one would dirty a second path of pages each time */
 
@@ -41,6 +42,7 @@ struct log_store {
     raft_index last;
     struct runs runs;
     struct indexes configs;
+    uint64_t used;     /* bytes, as of the last commit */
     struct runs shown; /* what log_store_state gave away */
 };
 
@@ -229,6 +231,8 @@ static int load(struct log_store *s)
         err = load_table(s, r->txn, RUNS, load_run);
     if (err == 0)
         err = load_table(s, r->txn, CONFIGS, load_config);
+    if (err == 0)
+        s->used = env_used_pages(s->env, r->txn) * env_page_size(s->env);
     env_read_end(s->env, r);
     return err;
 }
@@ -365,7 +369,7 @@ static int put_landmarks(struct log_store *s, MDB_txn *txn, const struct entry *
 
 static int put_entries(struct log_store *s, MDB_txn *txn, const struct log_write *w)
 {
-    raft_term before = term_at(s, w->first - 1);
+    raft_term before = w->begin_anew ? w->base.term : term_at(s, w->first - 1);
     MDB_cursor *c;
     int err = env_error(s->env, mdb_cursor_open(txn, env_table(s->env, ENTRIES), &c));
 
@@ -396,13 +400,16 @@ static struct raft_pos next_base(const struct log_store *s, const struct log_wri
 {
     raft_index kept = w->first <= w->last && w->first <= s->last ? w->first - 1 : s->last;
     raft_index index = w->keep_from > 0 ? w->keep_from - 1 : 0;
+    uint64_t most = PREFIX_AT_MOST + (w->first <= w->last ? 2 * (w->last - w->first + 1) : 0);
 
+    if (w->begin_anew)
+        return w->base;
     if (index > kept)
         index = kept;
     if (index < s->base.index + PREFIX_AT_LEAST)
         return s->base;
-    if (index > s->base.index + PREFIX_AT_MOST)
-        index = s->base.index + PREFIX_AT_MOST;
+    if (index > s->base.index + most)
+        index = s->base.index + most;
     return (struct raft_pos){.index = index, .term = term_at(s, index)};
 }
 
@@ -411,12 +418,35 @@ static bool same_hard_state(struct raft_hard_state a, struct raft_hard_state b)
     return a.term == b.term && a.vote == b.vote;
 }
 
+static int empty_all(struct log_store *s, MDB_txn *txn)
+{
+    static const unsigned tables[] = {ENTRIES, RUNS, CONFIGS};
+    int err = 0;
+
+    for (unsigned i = 0; i < sizeof tables / sizeof tables[0] && err == 0; i++)
+        err = env_error(s->env, mdb_drop(txn, env_table(s->env, tables[i]), 0));
+    return err;
+}
+
+static int put_anew(struct log_store *s, MDB_txn *txn, const struct log_write *w)
+{
+    int err = empty_all(s, txn);
+
+    if (err == 0)
+        err = put_pair(s, txn, "base", w->base.index, w->base.term);
+    if (err == 0 && w->first <= w->last)
+        err = put_entries(s, txn, w);
+    return err;
+}
+
 static int put_all(struct log_store *s, MDB_txn *txn, const struct log_write *w, struct raft_pos base)
 {
     int err = 0;
 
     if (!same_hard_state(w->hard, s->hard))
         err = put_pair(s, txn, "hard", w->hard.term, w->hard.vote);
+    if (err == 0 && w->begin_anew)
+        return put_anew(s, txn, w);
     if (err == 0 && w->first <= w->last && w->first <= s->last)
         err = delete_everywhere(s, txn, w->first, s->last, MDB_LAST);
     if (err == 0 && w->first <= w->last)
@@ -432,6 +462,12 @@ static int put_all(struct log_store *s, MDB_txn *txn, const struct log_write *w,
 static void remember(struct log_store *s, const struct log_write *w, struct raft_pos base)
 {
     s->hard = w->hard;
+    if (w->begin_anew) {
+        s->runs.count = 0;
+        s->configs.count = 0;
+        s->base = base;
+        s->last = base.index;
+    }
     if (w->first <= w->last) {
         forget_suffix(s, w->first);
         for (raft_index i = w->first; i <= w->last; i++)
@@ -445,14 +481,15 @@ int log_store_write(struct log_store *s, const struct log_write *w)
     struct raft_pos base = next_base(s, w);
     bool has_entries = w->first <= w->last;
     MDB_txn *txn;
+    uint64_t used = 0;
     int err;
 
     if (has_entries) {
-        CHECK(w->first > s->base.index);
-        CHECK(w->first <= s->last + 1);
+        CHECK(w->first > base.index);
+        CHECK(w->first <= (w->begin_anew ? base.index : s->last) + 1);
     }
     CHECK(w->hard.term >= s->hard.term); /* a term never goes back [paper 5.1] */
-    if (!has_entries && same_hard_state(w->hard, s->hard) && base.index == s->base.index)
+    if (!w->begin_anew && !has_entries && same_hard_state(w->hard, s->hard) && base.index == s->base.index)
         return 0;
     err = env_write_begin(s->env, &txn);
     if (err != 0)
@@ -460,10 +497,13 @@ int log_store_write(struct log_store *s, const struct log_write *w)
     err = put_all(s, txn, w, base);
     if (err != 0)
         return env_write_abort(s->env, txn, err);
+    used = env_used_pages(s->env, txn) * env_page_size(s->env);
     err = env_write_commit(s->env, txn);
-    if (err == 0)
-        remember(s, w, base);
-    return err;
+    if (err != 0)
+        return err;
+    remember(s, w, base);
+    s->used = used;
+    return 0;
 }
 
 /* ---- reading ---- */
@@ -537,4 +577,10 @@ int log_store_read(struct log_store *s, raft_index first, raft_index last, uint6
 uint64_t log_store_disk_size(struct log_store *s)
 {
     return env_disk_size(s->env);
+}
+
+void log_store_used(struct log_store *s, uint64_t *bytes, uint64_t *entries)
+{
+    *bytes = s->used;
+    *entries = s->last - s->base.index;
 }

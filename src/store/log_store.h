@@ -32,11 +32,14 @@ struct log_state {
 };
 int log_store_state(struct log_store *s, struct log_state *out);
 
-/* One transaction, durable when it returns 0: the hard state; entries first .. last in place of whatever stood at first
- * and after it (first > last: none); and all before keep_from deleted, but a bounded number at a time (keep_from is a
- * permission, not an order). ERR_NO_SPACE: nothing was changed, try again. ERR_IO, ERR_CORRUPT: the store cannot go on. */
+/* One transaction, durable when it returns 0: the hard state; with begin_anew all entries deleted, so that the log begins
+ * after `base`; entries first .. last in place of whatever stood at first and after it (first > last: none); and all before
+ * keep_from deleted, but a bounded number at a time (keep_from is a permission, not an order). ERR_NO_SPACE: nothing was
+ * changed, try again. ERR_IO, ERR_CORRUPT: the store cannot go on. */
 struct log_write {
     struct raft_hard_state hard;
+    bool begin_anew;
+    struct raft_pos base; /* of begin_anew */
     raft_index first, last, keep_from;
     struct entry *const *entries; /* entries[0] is `first` */
 };
@@ -48,5 +51,8 @@ int log_store_read(struct log_store *s, raft_index first, raft_index last, uint6
                    struct entry **out, unsigned *count);
 
 uint64_t log_store_disk_size(struct log_store *s); /* bytes that the file takes */
+/* What the entries take of it, as of the last write (pages are reused, the file does not shrink), and how many there are. The
+ * writer's thread. */
+void log_store_used(struct log_store *s, uint64_t *bytes, uint64_t *entries);
 
 #endif

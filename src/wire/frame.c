@@ -30,6 +30,8 @@ static bool type_known(uint16_t type)
     case FRAME_WELCOME:
     case FRAME_REFUSED:
     case FRAME_MESSAGE:
+    case FRAME_CHUNK:
+    case FRAME_CHUNK_TAKEN:
         return true;
     }
     return false;

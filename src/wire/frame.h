@@ -26,7 +26,14 @@
 #define PROTOCOL_VERSION_MIN 1
 #define PROTOCOL_VERSION_MAX 1
 
-enum frame_type { FRAME_HELLO = 1, FRAME_WELCOME = 2, FRAME_REFUSED = 3, FRAME_MESSAGE = 4 };
+enum frame_type {
+    FRAME_HELLO = 1,
+    FRAME_WELCOME = 2,
+    FRAME_REFUSED = 3,
+    FRAME_MESSAGE = 4,
+    FRAME_CHUNK = 5,      /* of a dump (transfer.h) */
+    FRAME_CHUNK_TAKEN = 6 /* and the answer */
+};
 
 struct frame_header {
     enum frame_type type;

@@ -207,6 +207,12 @@ static void write_lands(struct node *n)
     const struct raft_write *wr = &n->write;
 
     n->disk.hard = wr->hard;
+    if (wr->begin_anew) {
+        n->disk.base = wr->base;
+        n->disk.last = wr->base.index;
+    }
+    MUST(wr->first <= n->disk.last + 1); /* no gap */
+    MUST(wr->first > n->disk.base.index);
     for (raft_index i = wr->first; i <= wr->last; i++)
         n->disk.log[i] = n->written[i - wr->first];
     n->disk.last = wr->last;

@@ -195,10 +195,14 @@ START_TEST(installed_map_replaces_the_log)
     ck_assert_uint_eq(status(r).config_index, 5);
     ck_assert_uint_eq(raft_write_due(r), 0);
     raft_next_write(r, now, &w);
+    ck_assert(w.begin_anew);
+    ck_assert_uint_eq(w.base.index, 6);
+    ck_assert_uint_eq(w.base.term, 4);
     ck_assert_uint_eq(w.keep_from, 7);
     ck_assert_uint_eq(w.first, 7);
     ck_assert_uint_eq(w.last, 6);
     raft_wrote(r, now, &w);
+    ck_assert_uint_eq(raft_write_due(r), RAFT_NEVER);
     ck_assert_uint_eq(said(r, 2).appended.index, 6);
     receive(r, append(.from = 2, .term = 5, .prev = at(6, 4), .terms = "5"));
     ck_assert_str_eq(log_of(r), "5");
@@ -217,6 +221,28 @@ START_TEST(installed_map_keeps_a_matching_suffix)
     ck_assert_str_eq(log_of(r), "2");
     ck_assert_uint_eq(last_of(r), 5);
     ck_assert_uint_eq(status(r).first, 5);
+    raft_free(r);
+}
+END_TEST
+
+/* The log holds what the map was made of, but the disk does not yet: what follows cannot be written behind a gap. */
+START_TEST(installed_map_ahead_of_the_disk)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 2);
+    struct raft_config c = config_of(3, 0);
+    struct raft_write w;
+
+    receive(r, append(.from = 2, .term = 2, .terms = "1122"));
+    raft_next_write(r, now, &w);
+    raft_installed(r, now, at(3, 2), &c, 0);
+    raft_wrote(r, now, &w);
+
+    ck_assert_uint_eq(durable_of(r), 3);
+    raft_next_write(r, now, &w);
+    ck_assert(w.begin_anew);
+    ck_assert_uint_eq(w.base.index, 3);
+    ck_assert_uint_eq(w.first, 4);
+    ck_assert_uint_eq(w.last, 4);
     raft_free(r);
 }
 END_TEST
@@ -251,9 +277,17 @@ START_TEST(late_write_after_an_install)
 
     ck_assert_uint_eq(durable_of(r), 5);
     raft_next_write(r, now, &w);
+    ck_assert(w.begin_anew);
     ck_assert_uint_eq(w.first, 6);
     ck_assert_uint_eq(w.last, 9);
     ck_assert_uint_eq(w.keep_from, 6);
+    raft_write_failed(r, now);
+    raft_next_write(r, now, &w);
+    ck_assert(w.begin_anew); /* until it is done */
+    raft_wrote(r, now, &w);
+    receive(r, append(.from = 3, .term = 3, .prev = at(9, 2), .terms = "2"));
+    raft_next_write(r, now, &w);
+    ck_assert(!w.begin_anew);
     raft_free(r);
 }
 END_TEST
@@ -294,4 +328,5 @@ END_TEST
 RUN("restore", vote_survives, log_is_restored, empty_log_behind_a_base, configurations_are_restored,
     uncommitted_configuration_survives, more_terms_than_room, terms_overflow_while_running, newer_map_is_wanted,
     map_of_known_entries_is_not_wanted, installed_map_replaces_the_log, installed_map_keeps_a_matching_suffix,
-    late_map_moves_nothing_back, late_write_after_an_install, map_is_newer_than_the_term, append_before_the_base)
+    late_map_moves_nothing_back, late_write_after_an_install, installed_map_ahead_of_the_disk,
+    map_is_newer_than_the_term, append_before_the_base)

@@ -62,7 +62,7 @@ static void delete_before(struct log_store *s, raft_index keep_from)
 void disk_log_form(struct log_store *s, const struct members *m)
 {
     struct entry *e = members_entry(m);
-    struct log_write write = {{1, 0}, 1, 1, 0, &e};
+    struct log_write write = {.hard = {1, 0}, .first = 1, .last = 1, .entries = &e};
 
     entry_stamp(e, (struct raft_pos){1, 1});
     check_log_write(s, &write);

@@ -55,7 +55,7 @@ static struct entry *an_entry(raft_index index, raft_term term)
 static void write_entry(struct machine *m, raft_index index, raft_term term)
 {
     struct entry *e = an_entry(index, term);
-    struct log_write write = {m->log.hard, index, index, 0, &e};
+    struct log_write write = {.hard = m->log.hard, .first = index, .last = index, .entries = &e};
 
     if (write.hard.term < term)
         write.hard = (struct raft_hard_state){term, 0};
@@ -68,7 +68,7 @@ static void write_entry(struct machine *m, raft_index index, raft_term term)
 START_TEST(a_term_that_falls)
 {
     struct world *w = a_world();
-    struct log_write write = {{0, 0}, 1, 0, 0, NULL};
+    struct log_write write = {.hard = {0, 0}, .first = 1, .last = 0};
 
     check_log_write(&w->machines[0].log, &write);
     objects(w, "term");
@@ -79,7 +79,7 @@ START_TEST(two_votes_in_a_term)
 {
     struct world *w = a_world();
     struct log_store *s = &w->machines[0].log;
-    struct log_write write = {{s->hard.term + 1, 2}, 1, 0, 0, NULL};
+    struct log_write write = {.hard = {s->hard.term + 1, 2}, .first = 1, .last = 0};
 
     check_log_write(s, &write);
     s->hard = write.hard;
@@ -108,7 +108,7 @@ START_TEST(two_entries_of_one_index_and_term)
     struct machine *m = machine_leader(w);
     struct log_store *s = &m->log;
     struct entry *e = entry_new(RAFT_COMMAND, 1);
-    struct log_write write = {s->hard, s->last + 1, s->last + 1, 0, &e};
+    struct log_write write = {.hard = s->hard, .first = s->last + 1, .last = s->last + 1, .entries = &e};
     raft_index index = s->last + 1;
 
     write_entry(m, index, s->hard.term);
@@ -137,7 +137,8 @@ START_TEST(two_changes_of_the_configuration)
     struct machine *m = machine_leader(w);
     struct members next = m->shared.directory.latest;
     struct entry *entries[2];
-    struct log_write write = {m->log.hard, m->log.last + 1, m->log.last + 2, 0, entries};
+    struct log_write write = {
+        .hard = m->log.hard, .first = m->log.last + 1, .last = m->log.last + 2, .entries = entries};
 
     next.list[0].role = RAFT_LEARNER;
     for (unsigned i = 0; i < 2; i++) {

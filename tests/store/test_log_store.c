@@ -525,8 +525,63 @@ START_TEST(a_half_made_log_is_made_anew)
 }
 END_TEST
 
+/* A map was installed: the log begins anew after it, in the same write that carries what came meanwhile. */
+START_TEST(a_log_begins_anew)
+{
+    struct entry *entries[3];
+    struct log_write w = {.hard = {.term = 8}, .begin_anew = true, .base = {100, 6}, .first = 101, .last = 103};
+    uint64_t bytes, count;
+
+    put_noops(1, 20, 1);
+    put_noops(21, 30, 2);
+    for (unsigned i = 0; i < 3; i++)
+        entries[i] = i == 1 ? config_at(101 + i, 7, 3) : noop_at(101 + i, i == 0 ? 6 : 7);
+    w.entries = entries;
+    w.keep_from = 103; /* and what it writes itself is not deleted at once */
+    hard = w.hard;
+    ck_assert_int_eq(log_store_write(s, &w), 0);
+    unref_all(entries, 3);
+    for (unsigned round = 0; round < 2; round++) {
+        expect_pos(state().base, 100, 6);
+        ck_assert_uint_eq(state().last, 103);
+        ck_assert_uint_eq(state().hard.term, 8);
+        ck_assert_uint_eq(state().run_count, 2);
+        expect_pos(state().runs[0], 101, 6);
+        expect_pos(state().runs[1], 102, 7);
+        ck_assert_uint_eq(state().config_count, 1);
+        ck_assert_int_eq(read_one(30), ERR_NOT_FOUND);
+        ck_assert_int_eq(read_one(101), 0);
+        reopen();
+    }
+    put_noops(104, 110, 8);
+    log_store_used(s, &bytes, &count);
+    ck_assert_uint_eq(count, 10);
+    ck_assert_uint_gt(bytes, 0);
+}
+END_TEST
+
+/* Without entries, at a place that the old log holds as another entry. */
+START_TEST(a_log_begins_anew_in_its_middle)
+{
+    struct log_write w = {.begin_anew = true, .base = {15, 3}, .first = 16, .last = 15, .keep_from = 16};
+
+    put_noops(1, 20, 1);
+    w.hard = hard;
+    ck_assert_int_eq(log_store_write(s, &w), 0);
+    reopen();
+    expect_pos(state().base, 15, 3);
+    ck_assert_uint_eq(state().last, 15);
+    ck_assert_uint_eq(state().run_count, 0);
+    put_noops(16, 17, 3);
+    expect_read(16, 17, 3);
+    ck_assert_int_eq(read_one(15), ERR_NOT_FOUND);
+}
+END_TEST
+
 static void add(TCase *t)
 {
+    tcase_add_test(t, a_log_begins_anew);
+    tcase_add_test(t, a_log_begins_anew_in_its_middle);
     tcase_add_test(t, a_new_log_is_empty);
     tcase_add_test(t, hard_state_and_entries_survive_a_start);
     tcase_add_test(t, hard_state_alone_can_be_written);

@@ -1,0 +1,39 @@
+/* dump_file.h -- a dump (wire/dump.h) as a file: the one that a leader gives away, and the one that a member is being sent.
+ *
+ * A struct dump_file belongs to one thread at a time. Who has one open for reading may go on when it is replaced or removed. */
+#ifndef STORE_DUMP_FILE_H
+#define STORE_DUMP_FILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "wire/transfer.h"
+
+struct dump_file;
+
+struct dump_file *dump_file_new(const char *path); /* opens nothing yet */
+void dump_file_free(struct dump_file *f);          /* closes; NULL is fine */
+void dump_file_close(struct dump_file *f);         /* harmless if it is not open */
+bool dump_file_is_open(const struct dump_file *f);
+
+/* For reading; *id (NULL is fine) is what header and trailer say, nothing in between is looked at. ERR_NOT_FOUND, ERR_CORRUPT,
+ * ERR_FORMAT, ERR_IO. */
+int dump_file_open(struct dump_file *f, struct dump_id *id);
+int dump_file_read(struct dump_file *f, uint64_t offset, void *out,
+                   size_t size);                    /* all of it, or ERR_CORRUPT, ERR_IO */
+uint64_t dump_file_size(const struct dump_file *f); /* 0 if it is not open */
+
+/* Makes it anew, empty, for writing. */
+int dump_file_create(struct dump_file *f);
+/* Where it is not open, it is opened. Syncs now and then, so that no sync at the end has much to do and holds up the log's. ERR_NO_SPACE: try
+ * again; ERR_IO. */
+int dump_file_write(struct dump_file *f, uint64_t offset, struct view bytes);
+int dump_file_sync(struct dump_file *f);
+/* Synced, closed and renamed to `path`, whose old file is gone; durable. */
+int dump_file_publish(struct dump_file *f, const char *path);
+
+int dump_file_remove(const char *path); /* 0 if it is not there */
+
+#endif
