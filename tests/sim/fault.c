@@ -165,9 +165,12 @@ static void fault_kill_all(struct world *w)
     bool power = sim_chance(w, 500);
 
     begin(w, FAULT_KILL_ALL, power, 0, 0);
-    for (unsigned i = 0; i < w->machine_count; i++)
+    for (unsigned i = 0; i < w->machine_count; i++) {
+        unsigned lost = power ? (unsigned)sim_below(w, MAP_UNDO + 1) : 0;
+
         if (w->machines[i].up)
-            stop_for(&w->machines[i], power ? (unsigned)sim_below(w, MAP_UNDO + 1) : 0, some_time(w));
+            stop_for(&w->machines[i], lost, some_time(w));
+    }
 }
 
 void fault_partition(struct world *w, uint32_t side)

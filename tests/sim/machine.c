@@ -118,7 +118,9 @@ static uint64_t late(struct world *w)
 /* From the moment a role is due to the moment its thread has the lock. */
 static uint64_t hop(struct world *w)
 {
-    return sim_below(w, w->config.hop_max + 1) + late(w);
+    uint64_t delay = sim_below(w, w->config.hop_max + 1);
+
+    return delay + late(w);
 }
 
 static void schedule_role(struct machine *m, struct sim_role *r)
@@ -169,14 +171,15 @@ static uint64_t sync_time(struct machine *m)
 static uint64_t work_time(struct machine *m, unsigned role)
 {
     struct world *w = m->world;
+    uint64_t time = late(w); /* one draw in one expression: compilers differ in their order */
 
     if (role == ROLE_WRITER)
-        return sync_time(m) + late(w);
+        return time + sync_time(m);
     if (sim_chance(w, w->config.instant))
-        return late(w);
+        return time;
     if (role == ROLE_APPLIER)
-        return sim_below(w, w->config.sync_max) + late(w);
-    return sim_below(w, sim_chance(w, 900) ? 100 : 5000) + late(w);
+        return time + sim_below(w, w->config.sync_max);
+    return time + sim_below(w, sim_chance(w, 900) ? 100 : 5000);
 }
 
 static void do_work(struct machine *m, struct sim_role *r)
