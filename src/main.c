@@ -90,7 +90,7 @@ static int identify(struct life *l, struct why *why)
 {
     const struct identity *identity = datadir_identity(l->datadir);
 
-    bool rejoins = l->waits ? l->options->joins : l->join[0] != '\0';
+    bool rejoins = l->waits ? l->options->joins : l->join[0] != '\0' && l->options->cluster == NULL;
 
     if (identity->removed && !rejoins)
         return why_set(
@@ -103,8 +103,9 @@ static int identify(struct life *l, struct why *why)
     if (l->options->name != NULL && strcmp(l->options->name, identity->name) != 0)
         log_warn("-name ignored, a member keeps its name: name=%s", identity->name);
     if (l->join[0] != '\0') {
-        if (rejoins)
-            log_info("-join ignored, already a member: cluster=%llu id=%llu", (unsigned long long)identity->cluster,
+        if (rejoins || !l->waits)
+            log_info("-%s ignored, already a member: cluster=%llu id=%llu",
+                     l->options->cluster != NULL ? "cluster" : "join", (unsigned long long)identity->cluster,
                      (unsigned long long)identity->id);
         l->join[0] = '\0';
     }
@@ -120,6 +121,21 @@ static bool stop_requested(void *context)
     (void)context;
     sigpending(&pending);
     return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
+/* Asks the others of -cluster whether there is a cluster already: *taken. */
+static int ask_others(const struct life *l, bool *taken, struct why *why)
+{
+    const struct options *o = l->options;
+    const struct form_request request = {
+        .others = l->join,
+        .list = l->waits ? NULL : o->cluster,
+        .founds = l->founds,
+        .timeout_ms = l->waits ? 0 : o->join_timeout_ms,
+        .stop = stop_requested,
+    };
+
+    return form_ask(&request, taken, why);
 }
 
 /* The others of --cluster: each by its place in the list and its URL. */
@@ -155,7 +171,7 @@ static int found(struct life *l, struct why *why)
     if (o->joins && l->join[0] == '\0')
         return why_set(why, ERR_INVALID, "--join needs a --cluster with the URLs of the members that are there, too");
     if (l->founds) {
-        err = form_ask(l->join, stop_requested, NULL, &taken, why);
+        err = ask_others(l, &taken, why);
         if (err != 0)
             return err;
         if (!taken)
@@ -164,7 +180,7 @@ static int found(struct life *l, struct why *why)
     if (l->join[0] != '\0')
         return 0;
     log_info("Initializing new cluster: id=%llu", (unsigned long long)datadir_identity(l->datadir)->id);
-    if (l->founds) {
+    if (l->founds && l->waits) {
         others = xmalloc(sizeof *others);
         list_others(o, others);
     }
@@ -205,6 +221,7 @@ static int open_member(struct life *l, struct why *why)
         .election_ms = o->election_ms,
         .heartbeat_ms = o->heartbeat_ms,
         .profile = o->profile,
+        .forming = o->profile == PROFILE_RAFTD ? o->cluster : NULL,
         .max_db_size = o->max_db_size,
         .readers = (unsigned)o->threads + READERS_EXTRA,
     };
@@ -338,8 +355,11 @@ static void forget_birth(struct life *l)
 static enum ending live(struct life *l, struct why *why)
 {
     enum ending ending = ENDING_FAILED;
+    bool taken = false;
     int err = open_member(l, why);
 
+    if (err == 0 && l->join[0] != '\0' && l->options->cluster != NULL && !l->waits && !l->founds)
+        err = ask_others(l, &taken, why);
     if (err == 0 && l->join[0] != '\0')
         err = join_cluster(l, why);
     if (err == ERR_STOPPED)
@@ -416,7 +436,7 @@ int main(int argc, char **argv)
     addresses(&life);
     life.learner = options.learner;
     life.waits = options.profile == PROFILE_RAFTEXAMPLE;
-    life.founds = life.waits && !options.joins && options.id == 1 && options.cluster_size > 1;
+    life.founds = options.cluster != NULL && !options.joins && options.id == 1 && options.cluster_size > 1;
     snprintf(life.join, sizeof life.join, "%s", options.join != NULL ? options.join : "");
     do
         ending = live(&life, &why);

@@ -31,14 +31,15 @@ struct options {
     const char *log_format;
     bool version, help;
     const char *datadir;
-    /* raftexample: `join` has all URLs but our own */
+    /* With -cluster `join` has all but our own. raftexample: in the order given, and `id` is our place; raftd: sorted, and
+     * the first one founds it. */
     uint64_t id, cluster_size;
-    const char *cluster;
+    const char *cluster; /* raftd: in our own spelling, sorted */
     bool joins;
     /* shaj13 */
     const char *raft_address, *api_address;
     /* room for what the texts above point to */
-    char targets[OPTIONS_JOIN_MAX], own_host[256], own_name[24], own_datadir[48];
+    char targets[OPTIONS_JOIN_MAX], list[OPTIONS_JOIN_MAX], own_host[256], own_name[24], own_datadir[48];
 };
 
 /* Chooses the profile and reads by its table: defaults, then the environment (RAFTD_PEER_PORT=... for -peer-port), then the command line: `-x v`, `-x=v`, `--x v` and

@@ -1,6 +1,7 @@
 #include "options_tables.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire/members.h"
@@ -81,8 +82,10 @@ static const struct option raftd_options[] = {
     ADMIN_OPTION,
     {"join", NULL, KIND_TEXT, AT(join), 0, 0, 0, "HOST:PORT[,...]",
      "join the cluster of any of these members, by client or peer port", NULL},
+    {"cluster", NULL, KIND_TEXT, AT(cluster), 0, 0, 0, "HOST:PORT[,...]",
+     "form a cluster of exactly these members (their client ports), all started with the same list", NULL},
     {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, 30000, "MS",
-     "give up joining after this long", NULL},
+     "give up joining, or forming a cluster, after this long", NULL},
     {"learner", NULL, KIND_FLAG, AT(learner), 0, 0, 0, NULL, "join without a vote", NULL},
     {"name", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member (made up and kept in DATADIR)", NULL},
     COMMON_OPTIONS,
@@ -126,10 +129,21 @@ static const struct option balsa_options[] = {
 
 /* ---- what follows from them ---- */
 
+/* "localhost" is another machine to each: whoever is told it by us would look for us at home. */
+static int check_host(const char *host, const char *option, const struct address *target, struct why *why)
+{
+    if (!address_is_loopback(host) || address_is_loopback(target->host))
+        return 0;
+    return why_set(why, ERR_INVALID,
+                   "-host %s is an address that only this machine can reach, but %s names %s: set -host to the name or "
+                   "address by which the others reach this server",
+                   host, option, target->host);
+}
+
 /* Each of the targets is an address; they get our own spelling, in o->targets. */
 static int take_targets(struct options *o, const char *targets, struct why *why)
 {
-    struct address a;
+    struct address a, elsewhere = {.host = "localhost"};
     char one[ADDRESS_MAX];
     const char *at = targets;
     size_t used = 0;
@@ -139,6 +153,8 @@ static int take_targets(struct options *o, const char *targets, struct why *why)
 
         if (snprintf(one, sizeof one, "%.*s", (int)length, at) >= (int)sizeof one || address_parse(one, &a) != 0)
             return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", targets);
+        if (!address_is_loopback(a.host))
+            elsewhere = a;
         address_format(&a, one, sizeof one);
         if (used + strlen(one) + 2 > sizeof o->targets)
             return why_set(why, ERR_INVALID, "-join names too many: at most %d bytes", OPTIONS_JOIN_MAX - 1);
@@ -148,6 +164,63 @@ static int take_targets(struct options *o, const char *targets, struct why *why)
         at += length + 1;
     }
     o->join = o->targets;
+    return check_host(o->host, "-join", &elsewhere, why);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* Adds one of the list to `out`. */
+static void append(char *out, size_t size, const char *one)
+{
+    size_t used = strlen(out);
+
+    snprintf(out + used, size - used, "%s%s", used > 0 ? "," : "", one);
+}
+
+/* The list of -cluster, sorted into o->list; the others, in o->targets, are those whom we join or wait for. */
+static int take_list(struct options *o, struct why *why)
+{
+    char all[RAFT_MEMBERS_MAX][ADDRESS_MAX], ours[ADDRESS_MAX];
+    struct address a = {.port = (uint16_t)o->port};
+    const char *at = o->cluster;
+
+    snprintf(a.host, sizeof a.host, "%s", o->host);
+    address_format(&a, ours, sizeof ours);
+    for (size_t length = 0;; at += length + 1) {
+        char *one = all[o->cluster_size];
+
+        length = strcspn(at, ",");
+        if (o->cluster_size == RAFT_MEMBERS_MAX)
+            return why_set(why, ERR_INVALID, "-cluster names more than %d members, the limit", RAFT_MEMBERS_MAX);
+        if (snprintf(one, sizeof all[0], "%.*s", (int)length, at) >= (int)sizeof all[0] || address_parse(one, &a) != 0)
+            return why_set(why, ERR_INVALID, "-cluster wants HOST:PORT[,HOST:PORT...], not \"%s\"", o->cluster);
+        if (check_host(o->host, "-cluster", &a, why) != 0)
+            return ERR_INVALID;
+        address_format(&a, one, sizeof all[0]);
+        o->cluster_size++;
+        if (at[length] == '\0')
+            break;
+    }
+    qsort(all, o->cluster_size, sizeof all[0], by_text);
+    o->id = 0;
+    for (unsigned i = 0; i < o->cluster_size; i++) {
+        if (i > 0 && strcmp(all[i], all[i - 1]) == 0)
+            return why_set(why, ERR_INVALID, "-cluster names %s twice", all[i]);
+        append(o->list, sizeof o->list, all[i]);
+        if (strcmp(all[i], ours) == 0)
+            o->id = i + 1;
+        else
+            append(o->targets, sizeof o->targets, all[i]);
+    }
+    if (o->id == 0)
+        return why_set(why, ERR_INVALID,
+                       "-cluster %s does not name this member, %s: set -host and -port as they are in the list",
+                       o->list, ours);
+    o->cluster = o->list;
+    o->join = o->cluster_size > 1 ? o->targets : NULL;
     return 0;
 }
 
@@ -169,6 +242,12 @@ static int check_together(const struct options *o, struct why *why)
     snprintf(text, sizeof text, strchr(o->host, ':') != NULL ? "[%s]:1" : "%s:1", o->host);
     if (strlen(o->host) >= sizeof a.host || address_parse(text, &a) != 0)
         return why_set(why, ERR_INVALID, "-host wants a name or an address, not \"%s\"", o->host);
+    if (strcmp(a.host, "0.0.0.0") == 0 || strcmp(a.host, "::") == 0)
+        return why_set(
+            why, ERR_INVALID,
+            "-host %s is no address by which others could reach this server: set -host to its name or address; "
+            "-bind says where to listen",
+            o->host);
     return 0;
 }
 
@@ -181,6 +260,11 @@ static int complete_raftd(struct options *o, struct why *why)
     if (o->peer_port > 65535)
         return why_set(why, ERR_INVALID, "-port %llu leaves no peer port (client port + 10000): set -peer-port",
                        (unsigned long long)o->port);
+    if (o->join != NULL && o->cluster != NULL)
+        return why_set(why, ERR_INVALID,
+                       "-join and -cluster exclude each other: join a cluster that is there, or form one");
+    if (o->cluster != NULL)
+        return take_list(o, why);
     return o->join != NULL ? take_targets(o, o->join, why) : 0;
 }
 

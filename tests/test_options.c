@@ -181,7 +181,7 @@ START_TEST(each_target_of_join_is_an_address)
 {
     char many[OPTIONS_JOIN_MAX + 10] = "";
 
-    ck_assert_int_eq(PARSE("-join", "a:1,[::1]:2,10.0.0.1:3", "dir"), 0);
+    ck_assert_int_eq(PARSE("-host", "b", "-join", "a:1,[::1]:2,10.0.0.1:3", "dir"), 0);
     ck_assert_wrong("-join wants HOST:PORT", "-join", "a", "dir");
     ck_assert_wrong("-join wants HOST:PORT", "-join", "a:1,,b:2", "dir");
     ck_assert_wrong("-join wants HOST:PORT", "-join", "a:1,", "dir");
@@ -195,14 +195,45 @@ END_TEST
 START_TEST(a_list_of_targets_has_a_limit)
 {
     char many[OPTIONS_JOIN_MAX + 10] = "";
-    char program[] = "raftd", join[] = "-join", dir[] = "dir";
-    char *argv[] = {program, join, many, dir, NULL};
+    char program[] = "raftd", host[] = "-host=b", join[] = "-join", dir[] = "dir";
+    char *argv[] = {program, host, join, many, dir, NULL};
 
     while (strlen(many) < OPTIONS_JOIN_MAX)
         strcat(many, "host:1,");
     strcat(many, "h:1");
-    ck_assert_int_eq(options_parse(4, argv, &o, &why), ERR_INVALID);
+    ck_assert_int_eq(options_parse(5, argv, &o, &why), ERR_INVALID);
     ck_assert_ptr_nonnull(strstr(why.text, "too many"));
+}
+END_TEST
+
+/* Issue 3, Membership: "0.0.0.0 and localhost are never advertised to members elsewhere". */
+START_TEST(a_host_is_one_that_others_can_reach)
+{
+    ck_assert_wrong("-bind", "-host", "0.0.0.0", "dir");
+    ck_assert_wrong("-bind", "-host", "::", "dir");
+    ck_assert_wrong("set -host", "-join", "localhost:1,a:1", "dir");
+    ck_assert_wrong("set -host", "-host", "127.0.0.1", "-join", "10.0.0.1:1", "dir");
+    ck_assert_int_eq(PARSE("-host", "::1", "-join", "localhost:1,127.0.0.1:2", "dir"), 0);
+    ck_assert_int_eq(PARSE("-host", "a", "-join", "localhost:1", "dir"), 0); /* a tunnel, perhaps */
+}
+END_TEST
+
+START_TEST(a_list_names_this_member_and_is_sorted)
+{
+    ck_assert_int_eq(PARSE("-p", "2", "-cluster", "localhost:3,http://localhost:1/,localhost:2", "dir"), 0);
+    ck_assert_str_eq(o.cluster, "localhost:1,localhost:2,localhost:3");
+    ck_assert_str_eq(o.join, "localhost:1,localhost:3");
+    ck_assert_uint_eq(o.id, 2);
+    ck_assert_uint_eq(o.cluster_size, 3);
+    ck_assert_int_eq(PARSE("-p", "2", "-cluster", "localhost:2", "dir"), 0);
+    ck_assert_ptr_null(o.join); /* alone */
+    ck_assert_wrong("does not name this member", "-cluster", "localhost:2,localhost:3", "dir");
+    ck_assert_wrong("twice", "-p", "2", "-cluster", "localhost:2,localhost:2", "dir");
+    ck_assert_wrong("HOST:PORT", "-p", "2", "-cluster", "localhost:2,x", "dir");
+    ck_assert_wrong("set -host", "-p", "2", "-cluster", "localhost:2,a:1", "dir");
+    ck_assert_wrong("exclude each other", "-p", "2", "-cluster", "localhost:2", "-join", "localhost:1", "dir");
+    ck_assert_wrong("16 members", "-p", "2", "-cluster",
+                    "l:1,l:2,l:3,l:4,l:5,l:6,l:7,l:8,l:9,l:10,l:11,l:12,l:13,l:14,l:15,l:16,l:17", "-host", "l", "dir");
 }
 END_TEST
 
@@ -292,4 +323,5 @@ TEST_MAIN("options", raftexamples_command_line_is_known_by_its_words, shaj13s_to
           options_come_in_four_forms, flags_need_no_value_but_may_have_one, help_and_version_need_nothing_else,
           a_directory_is_wanted, what_we_do_not_know_is_refused, numbers_have_limits, sizes_have_units,
           some_do_not_go_together, texts_are_looked_at, each_target_of_join_is_an_address,
-          a_list_of_targets_has_a_limit, the_environment_comes_before_the_command_line)
+          a_list_of_targets_has_a_limit, a_host_is_one_that_others_can_reach, a_list_names_this_member_and_is_sorted,
+          the_environment_comes_before_the_command_line)

@@ -13,6 +13,7 @@
  *   "can_lose"}, or the refusal that the change would get. With ?force=1 the loss of the reachable quorum is no reason to refuse.
  * - POST /cluster/leader: the body is a name or id as text, or {"name":..} or {"id":..}; empty: the best. 200, empty.
  * - POST /join {"name":..,"connectionString":..}: 200, empty. "name" may be missing: the server says its own.
+ * - GET /cluster/identity: {"cluster":ID,"id":ID,"name":NAME,"forming":LIST}; cluster 0: of none yet; LIST: that of -cluster.
  * - POST /cluster/invitation {"cluster":ID,"leader":HOST:PORT}: 200, {"cluster":ID,"id":ID,"name":NAME}; 409 if it is not free.
  * - All but GET and the invitation are answered with 307 by other members than the leader. A body is at most 64 KiB and
  *   nests at most 8 deep; fields we do not know are ignored, so that versions can differ. Content-Type is not looked at,
@@ -455,6 +456,24 @@ void cluster_join_handle(struct exchange *x, struct view rest)
         exchange_refuse(x, ASKED_MEMBER);
     else
         exchange_send(x, &(struct reply){.status = 200}, &result->stamp);
+}
+
+/* For servers that want to form a cluster with this one, or invite it by its name. */
+void cluster_identity_handle(struct exchange *x, struct view rest)
+{
+    struct service_status status;
+    struct service_stamp stamp;
+    json_t *object = json_object();
+
+    (void)rest;
+    service_status(x->http->node, &status);
+    service_stamp(x->http->node, &stamp);
+    json_object_set_new(object, "cluster", number(status.cluster));
+    json_object_set_new(object, "id", number(status.id));
+    json_object_set_new(object, "name", json_string(stamp.node));
+    if (status.forming != NULL)
+        json_object_set_new(object, "forming", json_string(status.forming));
+    exchange_send_json(x, 200, object, &stamp);
 }
 
 void cluster_invitation_handle(struct exchange *x, struct view rest)

@@ -56,6 +56,7 @@ static const struct route raftd_list[] = {
     {"/db/", false, READS | BODIES | DELETES, "GET, HEAD, OPTIONS", kv_list},
     {"/db", false, READS, "GET, HEAD, OPTIONS", kv_list},
     ABOUT_ROUTES,
+    {"/cluster/identity", false, READS, "GET, HEAD, OPTIONS", cluster_identity_handle},
     {"/cluster/invitation", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_invitation_handle},
     {"/join", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_join_handle},
     {"/", false, READS, "GET, HEAD, OPTIONS", info_root},

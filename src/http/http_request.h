@@ -186,6 +186,7 @@ void cluster_handle(struct exchange *x, struct view rest);
 void cluster_members_handle(struct exchange *x, struct view rest);
 void cluster_member_handle(struct exchange *x, struct view rest);
 void cluster_leader_handle(struct exchange *x, struct view rest);
+void cluster_identity_handle(struct exchange *x, struct view rest);
 void cluster_invitation_handle(struct exchange *x, struct view rest);
 void cluster_join_handle(struct exchange *x, struct view rest);
 void info_root(struct exchange *x, struct view rest);

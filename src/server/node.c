@@ -122,6 +122,29 @@ static int open_shared(struct node *n, struct why *why)
     return shared_open(&n->shared, &start, n->log, n->kv, clock_now_ms(), why);
 }
 
+static bool is_loopback(const char *address)
+{
+    struct address a;
+
+    return address_parse(address, &a) == 0 && address_is_loopback(a.host);
+}
+
+/* We would tell members elsewhere that we are to be found at home, theirs. */
+static int check_reach(const struct shared *s, struct why *why)
+{
+    for (unsigned i = 0; i < s->directory.latest.count; i++) {
+        const struct member *m = &s->directory.latest.list[i];
+
+        if (m->id != s->self && is_loopback(s->peer) && !is_loopback(m->peer))
+            return why_set(
+                why, ERR_INVALID,
+                "%s is an address that only this machine can reach, but member %s is at %s: set -host to the "
+                "name or address by which the others reach this server",
+                s->client, m->name, m->peer);
+    }
+    return 0;
+}
+
 int node_open(const struct node_options *options, struct node **out, struct why *why)
 {
     struct node *n = xcalloc(1, sizeof *n);
@@ -137,6 +160,8 @@ int node_open(const struct node_options *options, struct node **out, struct why 
         err = open_stores(n, why);
     if (err == 0)
         err = open_shared(n, why);
+    if (err == 0)
+        err = check_reach(&n->shared, why);
     if (err != 0)
         goto out;
     err = start_roles(n);

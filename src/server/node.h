@@ -42,6 +42,7 @@ struct node_options {
     struct datadir *datadir;                     /* open; identity has an id and a name */
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* what others use to reach us */
     enum profile profile;                        /* what we speak at `client` */
+    const char *forming;                         /* the list of -cluster, for the others of it; NULL: none */
     char bind[256];
     uint16_t peer_port;
     raft_time election_ms, heartbeat_ms;

@@ -116,8 +116,8 @@ static void identity(struct node *n, struct answer *a)
 
     service_status(n, &status);
     service_stamp(n, &stamp);
-    say_json(a, json_pack("{s:I, s:I, s:s}", "cluster", (json_int_t)status.cluster, "id", (json_int_t)status.id, "name",
-                          stamp.node));
+    say_json(a, json_pack("{s:I, s:I, s:s, s:s?}", "cluster", (json_int_t)status.cluster, "id", (json_int_t)status.id,
+                          "name", stamp.node, "forming", status.forming));
 }
 
 static void add_member(struct node *n, const json_t *object, struct answer *a)

@@ -398,6 +398,7 @@ void service_status(struct node *n, struct service_status *out)
     out->store_file = stats.bytes_file;
     out->store_max = stats.bytes_max;
     out->uptime_ms = clock_now_ms() - n->started_ms;
+    out->forming = n->options.forming;
 }
 
 #define READY_LAG_MAX 1000 /* committed entries that a ready member may still have to apply */

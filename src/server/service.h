@@ -179,6 +179,7 @@ void service_invited(struct node *n, const struct service_invitation *i, struct 
 /* ---- this server ---- */
 
 struct service_status {
+    const char *forming;        /* the list that it was started to form a cluster of; NULL: none */
     const char *version, *role; /* role: "leader", "follower", "precandidate", "candidate", "learner", "joining" */
     uint64_t cluster, id, leader, term, commit, applied, durable, log_first, log_last;
     uint64_t keys, store_used, store_file, store_max, log_file;

@@ -43,7 +43,7 @@ began=$SECONDS
 equals "a join to nobody ends with status 1" 1 $?
 check "after -join-timeout" [ $((SECONDS - began)) -le $((6 * slow)) ]
 matches "and names whom it asked" 'localhost:1' "$(tail -n 1 "$dir/node.5.log")"
-"$raftd" -p "$(port 5)" -peer-port "$(peer_port 5)" -join no.such.host.invalid:4001 -join-timeout 1000 "$dir/node.5" >"$dir/node.5.log" 2>&1
+"$raftd" -p "$(port 5)" -peer-port "$(peer_port 5)" -host me.invalid -bind 127.0.0.1 -join no.such.host.invalid:4001 -join-timeout 1000 "$dir/node.5" >"$dir/node.5.log" 2>&1
 equals "a join to a name without an address, too" 1 $?
 matches "and names it" 'no\.such\.host\.invalid' "$(cat "$dir/node.5.log")"
 "$raftd" -p "$(port 5)" -peer-port "$(peer_port 5)" -join "localhost:$(port 5)" -join-timeout 1000 "$dir/node.5" >"$dir/node.5.log" 2>&1
