@@ -41,14 +41,10 @@ static unsigned plan_add(struct world *w, struct members *next)
         return 0;
     machine_describe(m, &next->list[next->count]);
     next->list[next->count].stays_learner = sim_chance(w, 250);
+    if (sim_chance(w, 400)) /* in the place of another, which goes by itself when this one has its vote */
+        next->list[next->count].replaces = next->list[sim_below(w, next->count)].id;
     next->count++;
     return m->slot + 1;
-}
-
-static void plan_remove(struct members *next, unsigned victim)
-{
-    memmove(&next->list[victim], &next->list[victim + 1], (next->count - victim - 1) * sizeof next->list[0]);
-    next->count--;
 }
 
 /* A joiner whose leader died before it said yes asks again, and finds itself a member. */
@@ -82,7 +78,7 @@ void operator_step(struct world *w)
         joiner = plan_add(w, &next);
         break;
     case 1:
-        plan_remove(&next, victim);
+        members_remove(&next, next.list[victim].id);
         break;
     case 2:
         next.list[victim].role = RAFT_VOTER;
