@@ -164,7 +164,8 @@ static int take_targets(struct options *o, const char *targets, struct why *why)
         at += length + 1;
     }
     o->join = o->targets;
-    return check_host(o->host, "-join", &elsewhere, why);
+    /* The others have no -host; where it matters the leader refuses them. */
+    return o->profile == PROFILE_RAFTD ? check_host(o->host, "-join", &elsewhere, why) : 0;
 }
 
 static int by_text(const void *a, const void *b)
