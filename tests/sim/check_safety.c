@@ -156,12 +156,14 @@ static void check_variant(struct log_store *s, const struct entry *e, uint64_t c
     *v = (struct variant){pos.index, pos.term, chain, *config};
 }
 
-/* What is committed stays on every disk that has it. */
+/* What is committed stays on every disk whose member may have vouched for it. (A late write may bring to a disk what the
+ * member has cut off meanwhile; it may be committed by others, and be cut off here.) */
 static void check_truncation(struct log_store *s, const struct log_write *write)
 {
     struct world *w = s->machine->world;
+    raft_index *vouched = &s->machine->vouched;
 
-    for (raft_index i = write->first; i <= s->last && i <= w->checker.committed; i++) {
+    for (raft_index i = write->first; i <= *vouched && i <= s->last && i <= w->checker.committed; i++) {
         raft_term committed = fact(&w->checker, i)->term;
 
         if (disk_term_at(s, i) != committed)
@@ -169,6 +171,8 @@ static void check_truncation(struct log_store *s, const struct log_write *write)
         if (i > write->last || entry_pos(write->entries[i - write->first]).term != committed)
             sim_fail(w, "leader completeness", "m%u deletes the committed entry %" PRIu64, N(s->machine), i);
     }
+    if (*vouched >= write->first)
+        *vouched = write->first - 1;
 }
 
 void check_log_write(struct log_store *s, const struct log_write *write)
@@ -486,6 +490,8 @@ void check_machine(struct machine *m)
     raft_status(m->shared.raft, &now);
     check_growth(m, &old, &now);
     m->seen = now;
+    if (now.durable > m->vouched)
+        m->vouched = now.durable;
     if (now.role == RAFT_LEADER && (old.role != RAFT_LEADER || old.term != now.term))
         check_leads(m, &now);
     if (now.role == RAFT_LEADER && old.role == RAFT_LEADER && old.term == now.term &&

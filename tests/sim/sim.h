@@ -162,8 +162,9 @@ struct machine {
     unsigned clock_rate; /* per mille */
     struct shared shared;
     struct sim_role roles[SIM_ROLES];
-    uint64_t next_at; /* the earliest run_at */
-    uint32_t clients; /* bits of clients whose request waits here */
+    uint64_t next_at;   /* the earliest run_at */
+    uint32_t clients;   /* bits of clients whose request waits here */
+    raft_index vouched; /* the core has called its disk's log durable up to here; what is deleted is not */
     /* what the checkers saw last */
     struct raft_status seen;
     struct counters counted;
