@@ -61,6 +61,18 @@ static void start_forgotten(struct world *w, const struct machine *leader)
     }
 }
 
+/* A member that moves tells those whom it knows, so nobody new comes meanwhile who might lead (README). */
+static bool somebody_moves(struct world *w, const struct machine *leader)
+{
+    for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
+        const struct member *m = &leader->shared.directory.latest.list[i];
+
+        if (strcmp(machine_by_id(w, m->id)->peer, m->peer) != 0)
+            return true;
+    }
+    return false;
+}
+
 void operator_step(struct world *w)
 {
     static struct members next;
@@ -71,6 +83,8 @@ void operator_step(struct world *w)
     if (m == NULL || m->paused || w->operator_.waits || w->healed)
         return;
     start_forgotten(w, m);
+    if (somebody_moves(w, m))
+        return;
     next = m->shared.directory.latest;
     victim = (unsigned)sim_below(w, next.count);
     switch (sim_below(w, 4)) {
