@@ -13,7 +13,8 @@ net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
 server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h
 http:   base/* server/service.h
-main:   base/* store/datadir.h options.h server/node.h server/service.h server/join.h server/form.h http/http.h
+main:   base/* store/datadir.h options.h recover.h server/node.h server/service.h server/join.h server/form.h http/http.h
+recover: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h recover.h
 options: base/* wire/members.h options.h options_tables.h
 options_tables: base/* wire/members.h options.h options_tables.h
 '
@@ -97,7 +98,7 @@ for file in src/*.[ch] src/*/*.[ch]; do
         case $text in
         *\"*)
             case $header in
-            */* | options.h | options_tables.h) check_own "$file" "$line" "$layer" "$header" ;;
+            */* | options.h | options_tables.h | recover.h) check_own "$file" "$line" "$layer" "$header" ;;
             *) refuse "$file:$line: include \"$header\" by its path from src/" ;;
             esac
             ;;

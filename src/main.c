@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "http/http.h"
 #include "options.h"
+#include "recover.h"
 #include "server/form.h"
 #include "server/join.h"
 #include "server/node.h"
@@ -415,6 +416,8 @@ int main(int argc, char **argv)
     struct why why = {""};
     enum ending ending = ENDING_FAILED;
 
+    if (argc > 1 && strcmp(argv[1], "recover") == 0)
+        return recover_main(argc - 1, argv + 1);
     if (options_parse(argc, argv, &options, &why) != 0) {
         fprintf(stderr, "raftd: %s\n", why.text);
         return EXIT_USAGE;

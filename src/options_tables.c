@@ -388,7 +388,9 @@ const struct option_table *option_table_of(enum profile p)
         [PROFILE_RAFTD] = {ROWS(raftd_options),
                            "raftd [options] DATADIR\n\n"
                            "A replicated key-value server: Raft, plain HTTP, LMDB. DATADIR is made if it is not there; "
-                           "a new one without\n-join starts a cluster of one.\n",
+                           "a new one without\n-join starts a cluster of one. raftd recover -help: what can be done "
+                           "when a majority is gone "
+                           "for good.\n",
                            true, complete},
         [PROFILE_RAFTEXAMPLE] = {ROWS(raftexample_options),
                                  "raftexample --id N --cluster URL[,URL...] --port PORT [--join]\n\n"

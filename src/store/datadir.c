@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -25,6 +26,7 @@
 #define IDENTITY_FRESH "raftd.new"
 #define LOCK_FILE      "lock"
 #define FILE_MAX       4096u
+#define COPY_BLOCK     (64u << 10)
 
 struct datadir {
     char path[PATH_MAX];
@@ -460,4 +462,81 @@ int datadir_wipe(struct datadir *d, const struct identity *fresh, struct why *wh
     CHECK(fresh->cluster == 0); /* what has no log and no map is in no cluster */
     err = save(d, fresh, true, why);
     return err == 0 ? finish_wipe(d, why) : err;
+}
+
+/* ---- copies ---- */
+
+static int copy_bytes(int from, int to, const char *name, struct why *why)
+{
+    char *block = xmalloc(COPY_BLOCK);
+    ssize_t got = 0;
+    int err = 0;
+
+    while (err == 0 && (got = read(from, block, COPY_BLOCK)) > 0) {
+        ssize_t written = write(to, block, (size_t)got);
+
+        if (written < 0)
+            err = fail(why, "write", name);
+        else if (written != got)
+            err = why_set(why, ERR_NO_SPACE, "cannot write %s: the disk is full", name);
+    }
+    if (err == 0 && got < 0)
+        err = fail(why, "read the original of", name);
+    free(block);
+    return err;
+}
+
+static int copy_file(const char *from, const char *to, struct why *why)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    int out = in < 0 ? -1 : open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int err = 0;
+
+    if (in < 0)
+        return fail(why, "open", from);
+    if (out < 0)
+        err = fail(why, "make", to);
+    if (err == 0)
+        err = copy_bytes(in, out, to, why);
+    if (err == 0 && fsync(out) != 0)
+        err = fail(why, "sync", to);
+    if (out >= 0)
+        close(out);
+    close(in);
+    return err;
+}
+
+/* Copies DATADIR/PART to COPY/PART. */
+static int copy_part(const struct datadir *d, const char *copy, const char *part, struct why *why)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    if (path_join(from, sizeof from, d->path, part) != 0 || path_join(to, sizeof to, copy, part) != 0)
+        return why_set(why, ERR_TOO_LONG, "the name of the data directory is too long");
+    return copy_file(from, to, why);
+}
+
+int datadir_keep_copy(struct datadir *d, char *out, size_t size, struct why *why)
+{
+    char name[48], log_path[PATH_MAX];
+    time_t now = time(NULL);
+    struct tm utc;
+    int err = 0;
+
+    gmtime_r(&now, &utc);
+    strftime(name, sizeof name, "recover-%Y%m%dT%H%M%SZ", &utc);
+    if (path_join(out, size, d->path, name) != 0 || path_join(log_path, sizeof log_path, out, "log") != 0)
+        return why_set(why, ERR_TOO_LONG, "the name of the data directory is too long");
+    if (mkdir(out, 0700) != 0)
+        return fail(why, "make", out);
+    if (mkdir(log_path, 0700) != 0)
+        return fail(why, "make", log_path);
+    err = copy_part(d, out, IDENTITY_FILE, why);
+    if (err == 0)
+        err = copy_part(d, out, "log/data.mdb", why);
+    if (err != 0)
+        return err;
+    if (dir_sync(log_path) != 0 || dir_sync(out) != 0 || dir_sync(d->path) != 0)
+        return why_set(why, ERR_IO, "cannot sync %s", out);
+    return 0;
 }

@@ -7,6 +7,7 @@
  *         kv/             LMDB environment of the map (kv_store.h)
  *         dump, dump.new  the map for members that fell behind, and while it is being written (dump_file.h)
  *         incoming        the same, on its way from a leader to us; a start removes all three
+ *         recover-TIME/   what raftd recover has kept before it changed it; nobody removes it
  *
  * Directories are synced after each file that is made or renamed in them, the parent of a new DATADIR too. */
 #ifndef STORE_DATADIR_H
@@ -45,6 +46,9 @@ const char *datadir_dump_fresh_path(const struct datadir *d);
 const char *datadir_incoming_path(const struct datadir *d);
 /* Replaces the file atomically: old or new after a crash, and durable when it returns. */
 int datadir_save(struct datadir *d, const struct identity *identity, struct why *why);
+/* Copies identity and log, whose store no write goes on in, into a new directory DATADIR/recover-TIME, durably; its path
+ * to `out`. ERR_NO_SPACE, ERR_IO. */
+int datadir_keep_copy(struct datadir *d, char *out, size_t size, struct why *why);
 /* Removes log and map (before a pristine member joins another cluster, or a removed one joins anew). The stores must be
  * closed. A crash in between is finished at the next open: the identity is saved first, with cluster 0. */
 int datadir_wipe(struct datadir *d, const struct identity *fresh, struct why *why);
