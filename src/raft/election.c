@@ -50,24 +50,26 @@ void election_stand(struct raft *r)
     r->transfer = false;
     timer_reset(r);
     ask_anew(r);
-    raft_note(r, RAFT_EVENT_CANDIDATE, 0, r->terms.last);
+    raft_note(r, RAFT_EVENT_CANDIDATE, 0, config_voters(config_in_force(r)) / 2 + 1);
 }
 
-static void ask_for_prevotes(struct raft *r)
+static void ask_for_prevotes(struct raft *r, raft_id lost)
 {
     r->role = RAFT_PRECANDIDATE;
     ask_anew(r);
-    raft_note(r, RAFT_EVENT_PRECANDIDATE, 0, r->terms.last);
+    raft_note(r, RAFT_EVENT_PRECANDIDATE, lost, r->terms.last);
     election_count(r);
 }
 
 void election_timeout(struct raft *r)
 {
-    if (r->leader != 0)
+    raft_id lost = r->leader;
+
+    if (lost != 0)
         become_follower(r, r->term, 0);
     timer_reset(r);
     if (may_stand(r))
-        ask_for_prevotes(r);
+        ask_for_prevotes(r, lost);
 }
 
 void election_count(struct raft *r)
@@ -150,6 +152,15 @@ void election_asked(struct raft *r, const struct raft_message *m)
     raft_note(r, RAFT_EVENT_GRANTED, m->from, 0);
 }
 
+static raft_index votes_had(const struct raft *r)
+{
+    raft_index votes = 0;
+
+    for (unsigned i = 0; i < r->peer_count; i++)
+        votes += r->peers[i].granted && config_has_voter(config_in_force(r), r->peers[i].id);
+    return votes;
+}
+
 void election_answered(struct raft *r, const struct raft_message *m)
 {
     enum raft_role asked = m->voted.pre ? RAFT_PRECANDIDATE : RAFT_CANDIDATE;
@@ -163,6 +174,8 @@ void election_answered(struct raft *r, const struct raft_message *m)
     }
     if (m->term != (m->voted.pre ? r->term + 1 : r->term))
         return;
+    if (!p->granted && !m->voted.pre)
+        raft_note(r, RAFT_EVENT_VOTED, m->from, votes_had(r) + 2); /* with our own, and this one */
     p->granted = true; /* a flag: however often the answer comes, it is one vote */
     p->grants++;
     election_count(r);

@@ -159,6 +159,7 @@ static void refuse(struct raft *r, const struct raft_message *m)
 
     if (m->append.prev.index <= r->commit)
         return; /* no leader has another entry there than the one that is committed */
+    raft_note(r, RAFT_EVENT_MISSING, m->from, m->append.prev.index);
     p->ack.round = most(p->ack.round, m->append.round);
     owe_refusal(r, p, m->append.prev.index - 1, m->append.prev.term);
 }

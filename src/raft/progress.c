@@ -71,7 +71,6 @@ void progress_probe(struct raft *r, struct peer *p, raft_index next)
     p->append_at = 0;
     p->snapshot = (struct raft_pos){.index = 0};
     window_clear(&p->window);
-    raft_note(r, RAFT_EVENT_PROBE, p->id, next - 1);
 }
 
 static void replicate(struct raft *r, struct peer *p)
@@ -97,6 +96,7 @@ void progress_begin(struct raft *r, struct peer *p)
     p->goal_since = r->now;
     p->caught_up = false;
     progress_probe(r, p, r->terms.last + 1);
+    raft_note(r, RAFT_EVENT_PEER, p->id, r->terms.last);
 }
 
 void progress_compacted(struct raft *r, struct peer *p)
@@ -155,6 +155,7 @@ void progress_refused(struct raft *r, struct peer *p, raft_index index, raft_ter
     if (!MUTANT(NEXT_BACK))
         guess = most(guess, p->match);
     progress_probe(r, p, guess + 1);
+    raft_note(r, RAFT_EVENT_PROBE, p->id, guess);
 }
 
 /* ---- what to send ------------------------------------------------------------------------------------------------- */
@@ -237,6 +238,8 @@ void raft_unreachable(struct raft *r, raft_time now, raft_id peer)
         return;
     p->not_before = r->now + r->heartbeat_ms;
     /* What was in flight may be lost. */
-    if (leader_serves(r, p) && p->state == RAFT_REPLICATE)
+    if (leader_serves(r, p) && p->state == RAFT_REPLICATE) {
         progress_probe(r, p, p->match + 1);
+        raft_note(r, RAFT_EVENT_RETRY, p->id, p->match);
+    }
 }

@@ -267,8 +267,9 @@ bool raft_peer_status(const struct raft *r, raft_time now, raft_id peer, struct 
 /* What happened, for logs and for the stories that tests tell. A small ring: if nobody asks, the oldest are lost. */
 enum raft_event_type {
     RAFT_EVENT_FOLLOWER = 1, /* follows `peer` (0: nobody yet) in `term` */
-    RAFT_EVENT_PRECANDIDATE, /* heard no leader for an election timeout; asks for pre-votes */
-    RAFT_EVENT_CANDIDATE,    /* stands for election in `term` */
+    RAFT_EVENT_PRECANDIDATE, /* heard nothing of leader `peer` for an election timeout; asks for pre-votes */
+    RAFT_EVENT_CANDIDATE,    /* stands for election in `term`, needs `index` votes */
+    RAFT_EVENT_VOTED,        /* candidate: `peer` voted for us, the `index`th vote with our own */
     RAFT_EVENT_LEADER,       /* won it; `index` is its last entry */
     RAFT_EVENT_NO_QUORUM,    /* a leader that heard from no quorum for an election timeout steps down */
     RAFT_EVENT_DISK_HANGS,   /* a leader whose own write does not end steps down */
@@ -276,7 +277,10 @@ enum raft_event_type {
     RAFT_EVENT_REFUSED,      /* denied `peer` its vote in `term` */
     RAFT_EVENT_TRUNCATED,    /* entries from `index` on were replaced by those of leader `peer` */
     RAFT_EVENT_CONFIG,       /* the configuration of `index` is in force */
-    RAFT_EVENT_PROBE,        /* leader: asks `peer` where its log ends, from `index` */
+    RAFT_EVENT_PEER,         /* leader: begins to replicate to `peer`, after `index` */
+    RAFT_EVENT_PROBE,        /* leader: `peer` lacks what comes before an append, older entries go, after `index` */
+    RAFT_EVENT_RETRY,        /* leader: `peer` was not reached, compares logs anew, after `index` */
+    RAFT_EVENT_MISSING,      /* the entry of `index`, that an append of leader `peer` follows, is not in our log */
     RAFT_EVENT_REPLICATE,    /* leader: `peer` matches up to `index`; entries flow */
     RAFT_EVENT_SNAPSHOT,     /* leader: `peer` needs entries that are gone, before `index` */
     RAFT_EVENT_TRANSFER,     /* leader: hands leadership to `peer` */

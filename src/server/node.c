@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "net/link.h"
 #include "net/socket.h"
+#include "server/event.h"
 
 #define THREAD_STACK_BYTES (192u << 10)
 #define LOG_MAX_SIZE       ((uint64_t)256 << 30) /* address space; the disk is the limit */
@@ -145,6 +146,14 @@ static int check_reach(const struct shared *s, struct why *why)
     return 0;
 }
 
+static void log_initial(const struct directory *d)
+{
+    char servers[EVENT_LINE_MAX];
+
+    event_servers(&d->latest, servers, sizeof servers);
+    log_info("initial configuration: index=%llu servers=\"%s\"", (unsigned long long)d->latest_index, servers);
+}
+
 int node_open(const struct node_options *options, struct node **out, struct why *why)
 {
     struct node *n = xcalloc(1, sizeof *n);
@@ -164,6 +173,7 @@ int node_open(const struct node_options *options, struct node **out, struct why 
         err = check_reach(&n->shared, why);
     if (err != 0)
         goto out;
+    log_initial(&n->shared.directory);
     err = start_roles(n);
     if (err == 0)
         err = start_receivers(n);

@@ -1,5 +1,6 @@
 /* role.c -- the loop of every role, and the waking of whoever became due. The only file that makes a role wait. */
 #include <errno.h>
+#include <stdio.h>
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 #endif
@@ -15,7 +16,10 @@ struct owed {
     uint32_t roles;           /* to be woken: a bit for each of node.roles */
     struct request *finished; /* to be woken, in this order */
     unsigned event_count;
-    struct raft_event events[EVENTS_AT_ONCE];
+    struct {
+        enum log_level level;
+        char line[EVENT_LINE_MAX];
+    } events[EVENTS_AT_ONCE];
 };
 
 _Static_assert(NODE_ROLES_MAX <= 32, "owed.roles has a bit for each");
@@ -47,16 +51,45 @@ static void tell_main(struct node *n)
     pthread_kill(n->main_thread, NODE_SIGNAL);
 }
 
+/* The lines of an event; who had the votes to lead, and how many it takes, are events of their own. */
+static void note_event(const struct node *n, struct owed *o, const struct raft_event *e)
+{
+    const struct shared *s = &n->shared;
+    struct event_names names = {.members = &s->directory.latest, .self = s->peer};
+    struct raft_status status;
+    unsigned at = o->event_count++;
+
+    raft_status(s->raft, &status);
+    names.last = status.last;
+    if (e->type == RAFT_EVENT_LEADER) {
+        unsigned voters = 0;
+
+        for (unsigned i = 0; i < names.members->count; i++)
+            voters += names.members->list[i].role == RAFT_VOTER;
+        o->events[at].level = LOG_LEVEL_INFO;
+        snprintf(o->events[at].line, EVENT_LINE_MAX, "election won: tally=%u term=%llu", voters / 2 + 1,
+                 (unsigned long long)e->term);
+        at = o->event_count++;
+    }
+    o->events[at].level = event_format(e, &names, o->events[at].line, EVENT_LINE_MAX);
+    if (e->type == RAFT_EVENT_CANDIDATE) {
+        at = o->event_count++;
+        o->events[at].level = LOG_LEVEL_DEBUG;
+        snprintf(o->events[at].line, EVENT_LINE_MAX, "votes: needed=%llu term=%llu", (unsigned long long)e->index,
+                 (unsigned long long)e->term);
+    }
+}
+
 static void collect_events(struct node *n, struct owed *o)
 {
     struct counters *c = &n->shared.counters;
+    struct raft_event e;
 
     o->event_count = 0;
-    while (o->event_count < EVENTS_AT_ONCE && raft_next_event(n->shared.raft, &o->events[o->event_count])) {
-        const struct raft_event *e = &o->events[o->event_count++];
-
-        c->elections += e->type == RAFT_EVENT_CANDIDATE;
-        c->leader_changes += e->type == RAFT_EVENT_LEADER || (e->type == RAFT_EVENT_FOLLOWER && e->peer != 0);
+    while (o->event_count + 1 < EVENTS_AT_ONCE && raft_next_event(n->shared.raft, &e)) {
+        c->elections += e.type == RAFT_EVENT_CANDIDATE;
+        c->leader_changes += e.type == RAFT_EVENT_LEADER || (e.type == RAFT_EVENT_FOLLOWER && e.peer != 0);
+        note_event(n, o, &e);
     }
 }
 
@@ -84,7 +117,6 @@ static bool owes_nothing(const struct owed *o)
 static void pay(struct node *n, const struct owed *o)
 {
     struct request *next = NULL;
-    char line[200];
 
     for (unsigned i = 0; o->roles >> i != 0; i++)
         if (o->roles >> i & 1)
@@ -93,11 +125,8 @@ static void pay(struct node *n, const struct owed *o)
         next = r->next; /* once posted, r is its thread's, and may be gone */
         sem_post(r->wake);
     }
-    for (unsigned i = 0; i < o->event_count; i++) {
-        enum log_level level = event_format(&o->events[i], line, sizeof line);
-
-        log_at(level, "%s", line);
-    }
+    for (unsigned i = 0; i < o->event_count; i++)
+        log_at(o->events[i].level, "%s", o->events[i].line);
 }
 
 struct shared *node_lock(struct node *n)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/logger.h"
 #include "server/change.h"
+#include "server/event.h"
 #include "server/join.h"
 #include "server/service_private.h"
 
@@ -114,7 +115,7 @@ static enum service_code propose_members(struct node *n, struct shared **s, cons
         entry_unref(e);
         return SERVICE_BUSY;
     }
-    log_info("updating configuration: command=Change index=%llu members=%u", (unsigned long long)*index, next->count);
+    event_log_change(&(*s)->directory.previous, next, *index);
     return await_index(n, s, *index, status.term, until);
 }
 

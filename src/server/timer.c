@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/logger.h"
 #include "server/change.h"
+#include "server/event.h"
 #include "server/mutants.h"
 #include "server/role.h"
 #include "server/shared.h"
@@ -206,8 +207,7 @@ static void timer_done(struct shared *s, raft_time now, unsigned which, void *jo
     if (index == 0)
         entry_unref(j->entry);
     else if (j->chore == CHORE_CONFIG)
-        log_info("updating configuration: command=Update index=%llu members=%u", (unsigned long long)index,
-                 j->members.count);
+        event_log_change(&s->directory.previous, &j->members, index);
     j->entry = NULL;
     s->chores_at = index != 0 ? 0 : now + CHORE_RETRY_MS;
 }

@@ -402,8 +402,8 @@ END_TEST
 START_TEST(events_tell_the_story)
 {
     struct raft *r = a_leader(.voters = 3, .term = 3);
-    static const enum raft_event_type story[] = {RAFT_EVENT_PRECANDIDATE, RAFT_EVENT_CANDIDATE, RAFT_EVENT_PROBE,
-                                                 RAFT_EVENT_PROBE, RAFT_EVENT_LEADER};
+    static const enum raft_event_type story[] = {RAFT_EVENT_PRECANDIDATE, RAFT_EVENT_CANDIDATE, RAFT_EVENT_VOTED,
+                                                 RAFT_EVENT_PEER,         RAFT_EVENT_PEER,      RAFT_EVENT_LEADER};
     struct raft_event e;
 
     for (unsigned i = 0; i < sizeof story / sizeof story[0]; i++) {

@@ -23,7 +23,7 @@ static void record_core(const struct trace_record *r, struct bytes *out)
     struct raft_event e = {(enum raft_event_type)r->a, r->b, r->c, r->d};
     char line[200];
 
-    event_format(&e, line, sizeof line);
+    event_format(&e, NULL, line, sizeof line);
     bytes_printf(out, "%s", line);
 }
 
@@ -151,7 +151,7 @@ void story_tell(struct world *w, const struct machine *m, const struct raft_even
 {
     char line[200];
 
-    event_format(e, line, sizeof line);
+    event_format(e, NULL, line, sizeof line);
     bytes_printf(w->story, "m%u %s\n", m->slot + 1, line);
 }
 
