@@ -194,6 +194,7 @@ int join_invite(const char *address, struct join_invitation *i, int timeout_ms, 
     json_t *request = json_pack("{s:I, s:s, s:b, s:I}", "cluster", (json_int_t)i->cluster, "leader", i->leader,
                                 "learner", (int)i->learner, "replaces", (json_int_t)i->replaces);
     char *text = json_dumps(request, JSON_COMPACT), line[LINE_MAX_BYTES];
+    raft_time until = clock_now_ms() + (raft_time)timeout_ms, now;
     struct address target;
     struct bytes body;
     json_t *answer = NULL;
@@ -203,8 +204,10 @@ int join_invite(const char *address, struct join_invitation *i, int timeout_ms, 
     bytes_init(&body, HTTP_CALL_BODY_MAX);
     if (err == 0 && i->name[0] != '\0')
         err = check_name(target, i->name, timeout_ms, why);
+    now = clock_now_ms();
     if (err == 0)
-        err = http_call("POST", &target, "/cluster/invitation", view_of_text(text), timeout_ms, &status, &body, why);
+        err = http_call("POST", &target, "/cluster/invitation", view_of_text(text),
+                        until > now ? (int)(until - now) : 0, &status, &body, why);
     if (err != 0)
         goto out;
     answer = json_of(&body);
