@@ -10,7 +10,7 @@ seeds=${SEEDS:-4000}
 # Sanitizers make it ten times slower and prove nothing about rules: there it is enough that most are found.
 demand=all
 if [ "${CK_FORK:-yes}" = no ]; then
-    seeds=${SEEDS:-20}
+    seeds=${SEEDS:-10}
     demand=ten
 fi
 

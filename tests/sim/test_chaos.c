@@ -7,9 +7,19 @@
 
 #define SEEDS 2000
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Sanitizers are slow; how much they see hardly depends on the number of seeds. */
+#if defined(__SANITIZE_THREAD__)
+#define SEEDS_HERE (SEEDS / 50)
+#elif defined(__SANITIZE_ADDRESS__)
 #define SEEDS_HERE (SEEDS / 10)
-#else
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SEEDS_HERE (SEEDS / 50)
+#elif __has_feature(address_sanitizer)
+#define SEEDS_HERE (SEEDS / 10)
+#endif
+#endif
+#ifndef SEEDS_HERE
 #define SEEDS_HERE SEEDS
 #endif
 

@@ -265,6 +265,33 @@ START_TEST(one_of_two_moves)
 }
 END_TEST
 
+/* The old configurations that a new member gets first have an address at which its leader lives no more. */
+START_TEST(a_member_joins_a_leader_that_moved)
+{
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        struct world *w = a_world(1, seed);
+        struct machine *m = &w->machines[0];
+        struct machine *joiner = NULL;
+        struct members next;
+
+        machine_stop(m, 0);
+        m->port += 100;
+        snprintf(m->peer, sizeof m->peer, "sim:%u", m->port);
+        machine_start(m);
+        run_ms(w, 1000);
+        next = m->shared.directory.latest;
+        ck_assert_str_eq(next.list[0].peer, m->peer);
+        joiner = machine_add(w);
+        machine_describe(joiner, &next.list[next.count++]);
+        ck_assert(operator_propose(m, &next, joiner->slot + 1));
+        run_ms(w, 3000);
+        ck_assert_int_eq(members_by_id(&m->shared.directory.latest, joiner->id)->role, RAFT_VOTER);
+        ck_assert_uint_eq(joiner->seen.leader, m->id);
+        world_free(w);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("scenario");
@@ -283,6 +310,7 @@ int main(void)
     tcase_add_test(tests, the_removed_disturbs_nobody);
     tcase_add_test(tests, an_isolated_leader_gives_up);
     tcase_add_test(tests, one_of_two_moves);
+    tcase_add_test(tests, a_member_joins_a_leader_that_moved);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
