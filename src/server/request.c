@@ -149,14 +149,19 @@ static void confirm_reads(struct shared *s)
     }
 }
 
+/* The first read that only waits for the map; NULL: none does. */
+static struct request *first_confirmed(const struct requests *q)
+{
+    return q->reads != q->unsafe ? q->reads : NULL;
+}
+
 /* Tickets and the indexes that they yield only ever rise, so the first read that must wait holds up nobody unduly. */
 void requests_settle_reads(struct shared *s)
 {
-    struct requests *q = &s->requests;
+    struct request *r = NULL;
 
-    if (q->reads != NULL)
-        confirm_reads(s);
-    while (q->reads != q->unsafe && (q->reads->index <= s->visible || BROKEN(READ_UNCOMMITTED)))
-        finish(s, q->reads, REQUEST_DONE);
-    q->read_needs = q->reads != q->unsafe ? q->reads->index : 0;
+    confirm_reads(s);
+    while ((r = first_confirmed(&s->requests)) != NULL && (r->index <= s->visible || BROKEN(READ_UNCOMMITTED)))
+        finish(s, r, REQUEST_DONE);
+    s->requests.read_needs = r != NULL ? r->index : 0;
 }
