@@ -6,11 +6,12 @@
 
 #include "wire/members.h"
 
-#define AT(field)  offsetof(struct options, field)
-#define MIB        ((uint64_t)1 << 20)
-#define GIB        ((uint64_t)1 << 30)
-#define FOR_EVER   ((uint64_t)1 << 50) /* milliseconds */
-#define ROWS(rows) rows, sizeof rows / sizeof rows[0]
+#define AT(field)       offsetof(struct options, field)
+#define MIB             ((uint64_t)1 << 20)
+#define GIB             ((uint64_t)1 << 30)
+#define JOIN_TIMEOUT_MS 30000
+#define FOR_EVER        ((uint64_t)1 << 50) /* milliseconds */
+#define ROWS(rows)      rows, sizeof rows / sizeof rows[0]
 
 /* ---- the tables ---- */
 
@@ -84,7 +85,7 @@ static const struct option raftd_options[] = {
      "join the cluster of any of these members, by client or peer port", NULL},
     {"cluster", NULL, KIND_TEXT, AT(cluster), 0, 0, 0, "HOST:PORT[,...]",
      "form a cluster of exactly these members (their client ports), all started with the same list", NULL},
-    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, 30000, "MS",
+    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, JOIN_TIMEOUT_MS, "MS",
      "give up joining, or forming a cluster, after this long", NULL},
     {"learner", NULL, KIND_FLAG, AT(learner), 0, 0, 0, NULL, "join without a vote", NULL},
     {"name", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member (made up and kept in DATADIR)", NULL},
@@ -110,7 +111,7 @@ static const struct option shaj13_options[] = {
     {"state_dir", NULL, KIND_TEXT, AT(datadir), 0, 0, 0, "DIR", "directory of its data (raft-state)", NULL},
     {"join", NULL, KIND_TEXT, AT(join), 0, 0, 0, "ADDR[,...]", "join the cluster of any of these members, by -raft",
      NULL},
-    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, 30000, "MS",
+    {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, JOIN_TIMEOUT_MS, "MS",
      "give up joining after this long", NULL},
     ADMIN_OPTION,
     COMMON_OPTIONS,
@@ -358,6 +359,7 @@ static int complete_balsa(struct options *o, struct why *why)
                        "with HTTP_SERVER_PORT these must be set, too: RAFT_SERVER_PORT, RAFT_NODE_ID, RAFT_VOLUME_DIR; "
                        "or give raftd a DATADIR");
     o->host = "127.0.0.1";
+    o->join_timeout_ms = JOIN_TIMEOUT_MS; /* of one that was invited */
     return 0;
 }
 
