@@ -128,12 +128,20 @@ static void forget_truncated(struct shared *s)
     shared_assign_peers(s);
 }
 
+/* A configuration that came (an old one, as a new member gets them) or went (cut off with its leader's new address) may put
+ * the sender where it lives no more; it has told us itself, and will not do so again as long as this link lasts. */
+static void recall_address(struct shared *s, const struct hello *h)
+{
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (s->peers[i].id == h->from && strcmp(s->peers[i].address, h->peer) != 0)
+            note_addresses(s, h);
+}
+
 int deliver_message(struct shared *s, raft_time now, const struct hello *h, struct incoming *in,
                     struct refusal *refusal)
 {
     struct raft_message *m = &in->message;
     struct raft_taken taken = {0, 0, 0};
-    raft_index config_index = s->directory.latest_index;
 
     if (m->from != h->from || m->to != s->self)
         return ERR_MALFORMED;
@@ -148,9 +156,7 @@ int deliver_message(struct shared *s, raft_time now, const struct hello *h, stru
         keep_taken(s, in, &taken);
     else if (m->type == RAFT_APPEND)
         forget_truncated(s);
-    /* Old configurations, as a new member gets them, may have an old address of the leader that sends them. */
-    if (s->directory.latest_index != config_index)
-        note_addresses(s, h);
+    recall_address(s, h);
     return 0;
 }
 
