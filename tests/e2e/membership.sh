@@ -81,6 +81,15 @@ answers DELETE 1 '/cluster/members/m2?dry-run=1&force=1' 200
 answers POST 1 /cluster/members 409 -d "$(client 5)"
 matches "a server that is not up is not added" "localhost:$(port 5)" "$body"
 answers PUT 1 /db/going-on 201 -d yes
+ghost="{\"id\":4711,\"name\":\"ghost\",\"client\":\"localhost:$(port 6)\",\"peer\":\"localhost:$(peer_port 6)\"}"
+answers POST 1 /cluster/members 201 -d "$ghost"
+answers POST 1 /cluster/members 200 -d "$ghost"
+answers PUT 1 /cluster/members/ghost 409 -d '{"role":"voter"}'
+answers PUT 1 /db/going-on 204 -d still
+answers DELETE 1 /cluster/members/4711 204
+answers DELETE 1 /cluster/members/ghost 204
+answers POST 1 /cluster/members 409 -d "$ghost"
+matches "an id that was removed never comes back" 'never used again' "$body"
 answers DELETE 1 /cluster/members/m3 204
 answers DELETE 1 /cluster/members/m3 204
 equals "the second removal appended nothing" "$(config_index 1)" "$(config_index 2)"
