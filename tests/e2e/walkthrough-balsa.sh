@@ -3,7 +3,7 @@
 # writes, and what it still had to do: get, remove, keeping the data.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/profiles.sh"
-begin 11
+begin 17
 scripts=$(cd "$(dirname "$0")/../../scripts/walkthrough" && pwd)
 
 balsa() {

@@ -3,7 +3,7 @@
 # honest one where the original had a bug.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/profiles.sh"
-begin 7
+begin 13
 
 url() {
     echo "http://localhost:$(port "$1")"

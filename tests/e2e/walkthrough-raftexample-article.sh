@@ -3,7 +3,7 @@
 # readers stumble: a member joins at its first run, whether it was started before or after it was added.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/profiles.sh"
-begin 9
+begin 15
 raftexample=$(program raftexample)
 
 node() {

@@ -3,7 +3,7 @@
 # members.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/profiles.sh"
-begin 8
+begin 14
 raftexample=$(program raftexample)
 procfile=$(dirname "$0")/../../scripts/walkthrough/Procfile
 

@@ -3,7 +3,7 @@
 # and comes back, nodes listed and removed.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/profiles.sh"
-begin 10
+begin 16
 raft=$(program raft)
 
 api() {
