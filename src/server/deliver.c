@@ -129,12 +129,16 @@ static void forget_truncated(struct shared *s)
 }
 
 /* A configuration that came (an old one, as a new member gets them) or went (cut off with its leader's new address) may put
- * the sender where it lives no more; it has told us itself, and will not do so again as long as this link lasts. */
+ * the sender where it lives no more; it has told us itself, and will not do so again as long as this link lasts. A late
+ * message on a link from before its move says nothing: its last hello counts. */
 static void recall_address(struct shared *s, const struct hello *h)
 {
-    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
-        if (s->peers[i].id == h->from && strcmp(s->peers[i].address, h->peer) != 0)
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        const struct peer *p = &s->peers[i];
+
+        if (p->id == h->from && strcmp(p->address, h->peer) != 0 && strcmp(p->moved_peer, h->peer) == 0)
             note_addresses(s, h);
+    }
 }
 
 int deliver_message(struct shared *s, raft_time now, const struct hello *h, struct incoming *in,

@@ -138,8 +138,10 @@ void shared_host_guest(struct shared *s, raft_id id, const char *address)
             return;
         occupy(p, id, true);
     }
-    if (p->guest)
-        set_address(p, address);
+    if (!p->guest)
+        return;
+    set_address(p, address);
+    memcpy(p->moved_peer, p->address, sizeof p->moved_peer);
 }
 
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members)

@@ -38,8 +38,8 @@ struct peer {
     enum refusal_reason
         refused;        /* why it last refused us, so that it is logged once; 0: it did not; the sender alone */
     raft_time greet_at; /* when to tell it, by our hello alone, that we moved; the sender alone */
-    /* What the member itself said in its last hello, if it differs from the configuration: we use it at once, and the
-     * leader's timer proposes it. */
+    /* What the member itself said in its last hello. If it differs from the configuration (`moved`), we use it at once, and
+     * the leader's timer proposes it. */
     bool moved;
     char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
     enum profile moved_profile;
