@@ -178,6 +178,17 @@ struct hello hello_from(raft_id from, raft_index config_index)
     return h;
 }
 
+/* The same from where the configuration says that it lives: it has not moved. */
+static struct hello hello_of(const struct subject *m, raft_id from)
+{
+    struct hello h = hello_from(from, 1);
+    const struct member *member = directory_find(&m->s.directory, from);
+
+    if (member != NULL)
+        memcpy(h.peer, member->peer, sizeof h.peer);
+    return h;
+}
+
 int deliver(struct subject *m, const struct hello *h, const struct raft_message *message, struct entry *const *entries,
             unsigned count)
 {
@@ -201,7 +212,7 @@ int deliver(struct subject *m, const struct hello *h, const struct raft_message 
 void deliver_append(struct subject *m, raft_id from, raft_term term, struct raft_pos prev, raft_index commit,
                     struct entry *const *entries, unsigned count)
 {
-    struct hello h = hello_from(from, 1);
+    struct hello h = hello_of(m, from);
     struct raft_message append = {.type = RAFT_APPEND, .from = from, .to = m->self, .term = term};
 
     append.append.prev = prev;
@@ -213,7 +224,7 @@ void deliver_append(struct subject *m, raft_id from, raft_term term, struct raft
 
 void deliver_ack(struct subject *m, raft_id from, raft_index index)
 {
-    struct hello h = hello_from(from, 1);
+    struct hello h = hello_of(m, from);
     struct raft_message ack = {.type = RAFT_APPENDED, .from = from, .to = m->self, .term = status_of(m).term};
 
     ack.appended.ok = true;
@@ -225,7 +236,7 @@ void deliver_ack(struct subject *m, raft_id from, raft_index index)
 
 static void deliver_vote(struct subject *m, raft_id from, bool pre)
 {
-    struct hello h = hello_from(from, 1);
+    struct hello h = hello_of(m, from);
     raft_term term = status_of(m).term + (pre ? 1 : 0);
     struct raft_message voted = {.type = RAFT_VOTED, .from = from, .to = m->self, .term = term};
 
