@@ -214,6 +214,18 @@ static int serve_clients(struct life *l, struct why *why)
     return http_start(&http, l->node, &l->admin, why);
 }
 
+/* What raftexample says of a log that it finds. */
+static void announce_log(const struct life *l)
+{
+    struct service_status *status = xmalloc(sizeof *status);
+
+    service_status(l->node, status);
+    log_info("replaying WAL of member %llu", (unsigned long long)l->options->id);
+    log_info("loading WAL at term %llu and index %llu", (unsigned long long)status->term,
+             (unsigned long long)status->log_last);
+    free(status);
+}
+
 static int open_member(struct life *l, struct why *why)
 {
     const struct options *o = l->options;
@@ -246,6 +258,8 @@ static int open_member(struct life *l, struct why *why)
     memcpy(options.peer, l->peer, sizeof options.peer);
     snprintf(options.bind, sizeof options.bind, "%s", l->bind);
     err = node_open(&options, &l->node, why);
+    if (err == 0 && !fresh && o->profile == PROFILE_RAFTEXAMPLE)
+        announce_log(l);
     if (err == 0)
         err = serve_clients(l, why);
     if (err != 0)

@@ -19,6 +19,8 @@ stop 1
 equals "it stops" 0 "$exit_status"
 launch 1 env -C "$dir/single" "$raftexample" --id 1 --cluster "$(peer_url 1)" --port "$(port 1)" --join=false
 eventually "a restarted node has what it had" 10 has_body hello "$(kv 1)/my-key"
+logs 1 '\[INFO\] .*replaying WAL of member 1$'
+logs 1 '\[INFO\] .*loading WAL at term [0-9]+ and index [0-9]+$'
 stop 1
 
 # ---- Running a local cluster: goreman start ----

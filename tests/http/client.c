@@ -43,8 +43,14 @@ void wait_ms(unsigned ms)
 
 struct world *a_world(unsigned threads, const struct http_limits *limits)
 {
+    return a_world_of(PROFILE_RAFTD, threads, limits);
+}
+
+struct world *a_world_of(enum profile profile, unsigned threads, const struct http_limits *limits)
+{
     struct world *w = xcalloc(1, sizeof *w);
-    struct http_options options = {.bind = "localhost", .threads = threads, .max_value_size = MAX_VALUE};
+    struct http_options options = {
+        .bind = "localhost", .threads = threads, .max_value_size = MAX_VALUE, .profile = profile};
     struct why why = {""};
     int err = ERR_IN_USE;
 

@@ -20,6 +20,7 @@ struct world {
 
 /* A server with this many threads. */
 struct world *a_world(unsigned threads, const struct http_limits *limits);
+struct world *a_world_of(enum profile profile, unsigned threads, const struct http_limits *limits);
 extern const struct http_limits quick; /* limits that a test can wait for */
 void end_world(struct world *w);
 

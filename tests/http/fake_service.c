@@ -146,6 +146,8 @@ static void fill_stamp(const struct node *n, struct service_stamp *out)
     if (!n->fake.no_leader) {
         snprintf(out->leader, sizeof out->leader, "%s", alone ? "one" : "two");
         snprintf(out->leader_client, sizeof out->leader_client, "%s", alone ? "localhost:4001" : "two.example:4002");
+        snprintf(out->leader_peer, sizeof out->leader_peer, "%s", alone ? "localhost:14001" : "two.example:14002");
+        out->leader_profile = n->fake.leader_profile;
     }
     out->term = 7;
     out->index = n->index;

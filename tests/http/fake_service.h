@@ -22,6 +22,7 @@ struct fake {
     struct fake_call added, updated, removed, transferred, invited; /* the last of each */
     struct service_invitation invitation;                           /* the last */
     struct fake_call expected;                                      /* of `change` only peer */
+    enum profile leader_profile;
     unsigned writes;
 };
 
