@@ -26,6 +26,7 @@ struct options {
     const char *name; /* NULL: kept or made up */
     uint64_t heartbeat_ms, election_ms;
     uint64_t max_value_size, max_db_size;
+    uint64_t log_max_entries, log_max_size;
     uint64_t threads;
     bool verbose, debug, trace;
     const char *log_format;

@@ -52,6 +52,26 @@
          "BYTES",                                                                                                        \
          "largest size of the map on disk",                                                                              \
          NULL},                                                                                                          \
+        {"log-max-entries",                                                                                              \
+         NULL,                                                                                                           \
+         KIND_NUMBER,                                                                                                    \
+         AT(log_max_entries),                                                                                            \
+         100,                                                                                                            \
+         1000000000,                                                                                                     \
+         200000,                                                                                                         \
+         "N",                                                                                                            \
+         "entries that the log may hold before its first half goes",                                                     \
+         NULL},                                                                                                          \
+        {"log-max-size",                                                                                                 \
+         NULL,                                                                                                           \
+         KIND_SIZE,                                                                                                      \
+         AT(log_max_size),                                                                                               \
+         MIB,                                                                                                            \
+         1024 * GIB,                                                                                                     \
+         128 * MIB,                                                                                                      \
+         "BYTES",                                                                                                        \
+         "size that the log may have before its first half goes",                                                        \
+         NULL},                                                                                                          \
         {"threads", NULL, KIND_NUMBER, AT(threads), 2, 4096, 320, "N", "connections of clients that are served at once", \
          NULL},                                                                                                          \
         {"v", NULL, KIND_FLAG, AT(verbose), 0, 0, 0, NULL, "log more (as -debug, without the core's details)", NULL},    \

@@ -12,6 +12,7 @@
 #include "server/mutants.h"
 #include "server/role.h"
 #include "server/shared.h"
+#include "store/dump_file.h"
 
 #define APPLY_ENTRIES_MAX 1024u
 #define APPLY_BYTES_MAX   (4u << 20)
@@ -19,7 +20,12 @@
 #define COMMIT_MS         5
 #define COMMIT_ENTRIES    8192u
 
-enum applier_step { APPLIER_APPLY, APPLIER_COMMIT };
+enum applier_step {
+    APPLIER_APPLY,
+    APPLIER_COMMIT,
+    APPLIER_LOAD, /* a map that came complete from a leader */
+    APPLIER_DROP  /* one that came too late */
+};
 
 struct applier_job {
     struct log_store *log;
@@ -30,6 +36,10 @@ struct applier_job {
     unsigned count;
     struct entry *entries[APPLY_ENTRIES_MAX];
     struct command_result results[APPLY_ENTRIES_MAX];
+    const char *incoming_path;
+    uint64_t cluster;
+    struct kv_position position; /* of the loaded map */
+    atomic_bool cancel;
     const char *failed; /* what `err` is about */
     int err;
 };
@@ -41,6 +51,8 @@ static void *applier_job_new(const struct role_context *c, unsigned which)
     (void)which;
     j->log = c->log;
     j->kv = c->kv;
+    j->incoming_path = c->incoming_path;
+    atomic_init(&j->cancel, false);
     return j;
 }
 
@@ -57,12 +69,24 @@ static void applier_job_free(void *job)
     free(job);
 }
 
+static void applier_interrupt(void *job)
+{
+    struct applier_job *j = job;
+
+    atomic_store(&j->cancel, true);
+}
+
+static bool map_has_come(const struct shared *s)
+{
+    return s->incoming.state == TRANSFER_COMPLETE && !s->stopping && s->failure == 0;
+}
+
 /* When the open transaction shall be committed. */
 static raft_time commit_due(const struct shared *s)
 {
     if (s->staged == s->visible)
         return RAFT_NEVER;
-    if (s->stopping || s->failure != 0 || s->staged - s->visible >= COMMIT_ENTRIES)
+    if (s->stopping || s->failure != 0 || map_has_come(s) || s->staged - s->visible >= COMMIT_ENTRIES)
         return 0;
     if (s->requests.read_needs > s->visible && s->requests.read_needs <= s->staged)
         return 0;
@@ -77,7 +101,7 @@ static raft_time apply_due(const struct shared *s)
     if (s->failure != 0 || s->stopping) /* what is committed is in the log: a stop waits for no backlog */
         return RAFT_NEVER;
     raft_status(s->raft, &status);
-    if (s->staged == status.applied)
+    if (s->staged == status.applied && !map_has_come(s))
         due = raft_apply_due(s->raft);
     return due > s->retry_apply_at ? due : s->retry_apply_at;
 }
@@ -102,8 +126,14 @@ static void applier_take(struct shared *s, raft_time now, unsigned which, void *
         j->step = APPLIER_COMMIT;
         return;
     }
-    j->step = APPLIER_APPLY;
     raft_status(s->raft, &status);
+    if (map_has_come(s)) {
+        j->step = s->incoming.id.pos.index > status.applied ? APPLIER_LOAD : APPLIER_DROP;
+        j->cluster = s->cluster;
+        s->incoming.state = TRANSFER_LOADING;
+        return;
+    }
+    j->step = APPLIER_APPLY;
     j->again = s->staged < status.applied;
     if (j->again) {
         j->first = s->staged + 1;
@@ -120,14 +150,32 @@ static void applier_take(struct shared *s, raft_time now, unsigned which, void *
     j->count = tail_borrow(&s->tail, j->first, wanted, APPLY_BYTES_MAX, j->entries, &bytes);
 }
 
+static void applier_load(struct applier_job *j)
+{
+    j->err = kv_store_load(j->kv, j->cluster, j->incoming_path, &j->cancel);
+    if (j->err == 0)
+        j->err = kv_store_position(j->kv, &j->position);
+    if (j->err != ERR_NO_SPACE && j->err != ERR_STOPPED)
+        (void)dump_file_remove(j->incoming_path); /* the next one, or the next start, takes its place */
+}
+
 static void applier_work(void *job)
 {
     struct applier_job *j = job;
 
     j->err = 0;
     j->failed = "the map cannot be written";
-    if (j->step == APPLIER_COMMIT) {
+    switch (j->step) {
+    case APPLIER_APPLY:
+        break;
+    case APPLIER_COMMIT:
         j->err = kv_store_commit(j->kv);
+        return;
+    case APPLIER_LOAD:
+        applier_load(j);
+        return;
+    case APPLIER_DROP:
+        (void)dump_file_remove(j->incoming_path);
         return;
     }
     if (j->count == 0) {
@@ -195,12 +243,48 @@ static void applier_failed(struct shared *s, raft_time now, const struct applier
     s->retry_apply_at = now + NO_SPACE_RETRY_MS;
 }
 
+/* Without room it is tried again; a file that is no good, another is sent for. */
+static void applier_loaded(struct shared *s, raft_time now, const struct applier_job *j)
+{
+    s->incoming = (struct transfer_in){.state = TRANSFER_IDLE, .id = s->incoming.id, .have = s->incoming.have};
+    switch (j->err) {
+    case 0:
+        if (j->step != APPLIER_LOAD)
+            break;
+        shared_installed(s, now, &j->position);
+        s->retry_apply_at = 0;
+        s->no_space = s->retry_write_at != 0;
+        break;
+    case ERR_NO_SPACE:
+    case ERR_STOPPED:
+        s->incoming.state = TRANSFER_COMPLETE;
+        break;
+    case ERR_CORRUPT:
+    case ERR_FORMAT:
+    case ERR_INVALID:
+    case ERR_NOT_FOUND:
+        log_error("the map that a leader sent cannot be used, another one will come: error=\"%s\"", err_text(j->err));
+        break;
+    default:
+        shared_fail(s, j->err, "the map that a leader sent cannot be loaded");
+        break;
+    }
+    if (j->err != ERR_NO_SPACE)
+        return;
+    if (s->retry_apply_at == 0)
+        log_error("no space for the map that a leader sent; member=%s", s->name);
+    s->no_space = true;
+    s->retry_apply_at = now + NO_SPACE_RETRY_MS;
+}
+
 static void applier_done(struct shared *s, raft_time now, unsigned which, void *job)
 {
     struct applier_job *j = job;
 
     (void)which;
-    if (j->err != 0) {
+    if (j->step == APPLIER_LOAD || j->step == APPLIER_DROP) {
+        applier_loaded(s, now, j);
+    } else if (j->err != 0) {
         applier_failed(s, now, j);
     } else if (j->step == APPLIER_COMMIT) {
         s->visible = s->staged;
@@ -220,4 +304,5 @@ const struct role_ops applier_ops = {
     .take = applier_take,
     .work = applier_work,
     .done = applier_done,
+    .interrupt = applier_interrupt,
 };

@@ -44,7 +44,12 @@ int thread_start(pthread_t *t, void *(*run)(void *), void *arg)
 
 static int start_role(struct node *n, const struct role_ops *ops, unsigned which)
 {
-    struct role_context context = {.log = n->log, .kv = n->kv, .election_ms = n->options.election_ms};
+    struct role_context context = {.log = n->log,
+                                   .kv = n->kv,
+                                   .election_ms = n->options.election_ms,
+                                   .dump_path = datadir_dump_path(n->options.datadir),
+                                   .dump_fresh_path = datadir_dump_fresh_path(n->options.datadir),
+                                   .incoming_path = datadir_incoming_path(n->options.datadir)};
     struct role *r = &n->roles[n->role_count];
 
     r->node = n;
@@ -70,6 +75,8 @@ static int start_roles(struct node *n)
         err = start_role(n, &writer_ops, 0);
     if (err == 0)
         err = start_role(n, &applier_ops, 0);
+    if (err == 0)
+        err = start_role(n, &snapshotter_ops, 0);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX && err == 0; i++)
         err = start_role(n, &sender_ops, i);
     node_unlock(n, &s);
@@ -118,6 +125,8 @@ static int open_shared(struct node *n, struct why *why)
         .seed = clock_random(),
         .election_ms = o->election_ms,
         .heartbeat_ms = o->heartbeat_ms,
+        .log_max_entries = o->log_max_entries,
+        .log_max_bytes = o->log_max_bytes,
     };
 
     return shared_open(&n->shared, &start, n->log, n->kv, clock_now_ms(), why);

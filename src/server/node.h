@@ -15,7 +15,7 @@
 #include "server/shared.h"
 #include "store/datadir.h"
 
-#define NODE_ROLES_MAX (3 + RAFT_MEMBERS_MAX)
+#define NODE_ROLES_MAX (4 + RAFT_MEMBERS_MAX)
 /* One for each other member, and a few for strangers, who are shown the door within an election timeout. */
 #define NODE_RECEIVERS (RAFT_MEMBERS_MAX - 1 + 4)
 
@@ -47,7 +47,8 @@ struct node_options {
     uint16_t peer_port;
     raft_time election_ms, heartbeat_ms;
     uint64_t max_db_size;
-    unsigned readers; /* views of the map at once: as many as there are HTTP threads, and some */
+    uint64_t log_max_entries, log_max_bytes; /* the log is cut to half of that when it has grown beyond */
+    unsigned readers;                        /* views of the map at once: as many as there are HTTP threads, and some */
 };
 
 struct node {

@@ -50,16 +50,13 @@ static int greet(struct receiver *r, const struct hello *hello, int timeout_ms, 
     return err;
 }
 
-static int receive_one(struct receiver *r, const struct hello *hello, struct incoming *in, int timeout_ms, int idle_ms)
+static int receive_message(struct receiver *r, const struct hello *hello, struct view payload, struct incoming *in,
+                           int timeout_ms)
 {
-    enum frame_type type = FRAME_MESSAGE;
-    struct view payload = {NULL, 0};
     struct refusal refusal;
     struct shared *s = NULL;
-    int err = link_receive(r->link, idle_ms, &type, &payload);
+    int err = message_decode(payload, in);
 
-    if (err == 0)
-        err = type == FRAME_MESSAGE ? message_decode(payload, in) : ERR_MALFORMED;
     if (err != 0)
         return err;
     s = node_lock(r->node);
@@ -69,6 +66,63 @@ static int receive_one(struct receiver *r, const struct hello *hello, struct inc
     if (err == ERR_REFUSED)
         link_refuse(r->link, &refusal, timeout_ms);
     return err;
+}
+
+static int receive_chunk(struct receiver *r, const struct hello *hello, struct view payload)
+{
+    struct shared *s = NULL;
+    struct chunk chunk;
+    int err = chunk_decode(payload, &chunk);
+
+    if (err != 0)
+        return err;
+    s = node_lock(r->node);
+    err = transfer_came(s, clock_now_ms(), hello, &chunk);
+    node_unlock(r->node, &s);
+    if (err != TRANSFER_WRITE)
+        return err;
+    err = transfer_write(datadir_incoming_path(r->node->options.datadir), &chunk);
+    s = node_lock(r->node);
+    transfer_wrote(s, &chunk, err);
+    node_unlock(r->node, &s);
+    return 0;
+}
+
+static int receive_answer(struct receiver *r, const struct hello *hello, struct view payload)
+{
+    struct shared *s = NULL;
+    struct chunk_taken answer;
+    int err = chunk_taken_decode(payload, &answer);
+
+    if (err != 0)
+        return err;
+    s = node_lock(r->node);
+    err = transfer_answered(s, clock_now_ms(), hello, &answer);
+    node_unlock(r->node, &s);
+    return err;
+}
+
+static int receive_one(struct receiver *r, const struct hello *hello, struct incoming *in, int timeout_ms, int idle_ms)
+{
+    enum frame_type type = FRAME_MESSAGE;
+    struct view payload = {NULL, 0};
+    int err = link_receive(r->link, idle_ms, &type, &payload);
+
+    if (err != 0)
+        return err;
+    switch (type) {
+    case FRAME_MESSAGE:
+        return receive_message(r, hello, payload, in, timeout_ms);
+    case FRAME_CHUNK:
+        return receive_chunk(r, hello, payload);
+    case FRAME_CHUNK_TAKEN:
+        return receive_answer(r, hello, payload);
+    case FRAME_HELLO:
+    case FRAME_WELCOME:
+    case FRAME_REFUSED:
+        break;
+    }
+    return ERR_MALFORMED;
 }
 
 /* Whether somebody else serves a newer connection of this member. */

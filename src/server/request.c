@@ -120,6 +120,18 @@ void requests_applied(struct shared *s, raft_index index, raft_term term, const 
     }
 }
 
+void requests_superseded(struct shared *s, raft_index index)
+{
+    struct request *next = NULL;
+
+    for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
+        for (struct request *r = s->requests.writes[i]; r != NULL; r = next) {
+            next = r->next;
+            if (r->index <= index)
+                finish(s, r, REQUEST_UNKNOWN);
+        }
+}
+
 void requests_give_up(struct shared *s)
 {
     while (s->requests.reads != NULL)

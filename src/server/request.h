@@ -52,6 +52,8 @@ void request_abandon(struct shared *s, struct request *r);
 
 /* The applier's report: entry `index` of `term` is applied with this result (NULL: no command). */
 void requests_applied(struct shared *s, raft_index index, raft_term term, const struct command_result *result);
+/* The map was replaced by that of `index`: what became of the entries up to there, it does not say. */
+void requests_superseded(struct shared *s, raft_index index);
 /* Finishes all with REQUEST_UNKNOWN. */
 void requests_give_up(struct shared *s);
 /* Finishes reads that are confirmed and whose index the map shows, or that are lost: called before each unlock. */

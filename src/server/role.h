@@ -16,6 +16,7 @@ struct role_context {
     struct log_store *log;
     struct kv_store *kv;
     raft_time election_ms;
+    const char *dump_path, *dump_fresh_path, *incoming_path; /* datadir.h */
 };
 
 struct role_ops {
@@ -32,9 +33,10 @@ struct role_ops {
     void (*interrupt)(void *job);
 };
 
-extern const struct role_ops timer_ops;   /* one */
-extern const struct role_ops writer_ops;  /* one */
-extern const struct role_ops applier_ops; /* one */
-extern const struct role_ops sender_ops;  /* one for each slot of shared.peers; `which` is the slot */
+extern const struct role_ops timer_ops;       /* one */
+extern const struct role_ops writer_ops;      /* one */
+extern const struct role_ops applier_ops;     /* one */
+extern const struct role_ops snapshotter_ops; /* one */
+extern const struct role_ops sender_ops;      /* one for each slot of shared.peers; `which` is the slot */
 
 #endif

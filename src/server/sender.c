@@ -12,6 +12,7 @@
 #include "server/deliver.h"
 #include "server/role.h"
 #include "server/shared.h"
+#include "store/dump_file.h"
 #include "wire/message.h"
 
 #define SEND_BYTES_MAX (256u << 10)
@@ -19,7 +20,16 @@
     1024u            /* slower than that is given up: a large entry may take longer than an election timeout */
 #define GREET_MS 500 /* how often a member that moved makes sure that the others have heard of it */
 
-enum sender_step { SENDER_CLOSE, SENDER_LOAD, SENDER_SEND, SENDER_DROP, SENDER_GREET };
+enum sender_step {
+    SENDER_CLOSE,
+    SENDER_LOAD,
+    SENDER_SEND,
+    SENDER_DROP,
+    SENDER_GREET,
+    SENDER_CHUNK,  /* of the map, when no message is due */
+    SENDER_ANSWER, /* to a chunk */
+    SENDER_FORGET  /* the map's file: the peer has it */
+};
 
 struct sender_job {
     struct log_store *log;
@@ -35,6 +45,14 @@ struct sender_job {
     raft_index first; /* of entries[0] */
     raft_term term;   /* in which they were asked for */
     unsigned count;
+    struct dump_file *dump;
+    struct dump_id dump_open; /* what it is */
+    struct chunk chunk;
+    uint8_t *piece; /* its bytes, CHUNK_BYTES_MAX at most */
+    size_t piece_size;
+    struct chunk_taken answer;
+    raft_time began;
+    int dump_err; /* of the file, which is no fault of the peer's */
     int err;
 };
 
@@ -46,6 +64,7 @@ static void *sender_job_new(const struct role_context *c, unsigned which)
     j->log = c->log;
     j->link = link_new();
     j->timeout_ms = (int)c->election_ms;
+    j->dump = dump_file_new(c->dump_path);
     bytes_init(&j->head, 4096);
     return j;
 }
@@ -64,6 +83,8 @@ static void sender_job_free(void *job)
     sender_drop_entries(j);
     link_free(j->link);
     bytes_clear(&j->head);
+    dump_file_free(j->dump);
+    free(j->piece);
     free(j);
 }
 
@@ -86,6 +107,8 @@ static raft_time sender_due(const struct shared *s, unsigned which)
     if (p->loaded)
         return 0;
     due = raft_send_due(s->raft, p->id);
+    if (due > 0 && transfer_due(s, p) < due)
+        due = transfer_due(s, p);
     return p->greet_at < due && !p->guest && shared_must_greet(s) ? p->greet_at : due;
 }
 
@@ -122,6 +145,29 @@ static bool sender_gather(struct shared *s, struct sender_job *j, uint64_t *byte
     return true;
 }
 
+/* What there is to do for a map on its way, now that no message is due. */
+static bool sender_take_transfer(struct shared *s, raft_time now, struct peer *p, struct sender_job *j)
+{
+    j->began = now;
+    if (p->answer.owed) {
+        p->answer.owed = false; /* if it gets lost, we are asked again */
+        j->answer =
+            (struct chunk_taken){.from = s->self, .to = p->id, .dump = p->answer.id, .offset = p->answer.offset};
+        j->step = SENDER_ANSWER;
+    } else if (p->out.open && !p->out.wanted) {
+        p->out.open = false;
+        j->step = SENDER_FORGET;
+        return true;
+    } else if (transfer_next(s, now, p, &j->chunk, &j->piece_size)) {
+        p->out.open = true;
+        j->step = SENDER_CHUNK;
+    } else {
+        return false;
+    }
+    sender_address(s, p, j);
+    return true;
+}
+
 static void sender_take(struct shared *s, raft_time now, unsigned which, void *job)
 {
     struct peer *p = &s->peers[which];
@@ -141,6 +187,9 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         sender_address(s, p, j);
         return;
     }
+    transfer_look(s, now, p);
+    if (!p->loaded && raft_send_due(s->raft, p->id) > now && sender_take_transfer(s, now, p, j))
+        return;
     raft_next_message(s->raft, now, p->id, &j->message);
     if (!sender_gather(s, j, &bytes)) {
         j->step = SENDER_LOAD;
@@ -163,7 +212,7 @@ static void sender_load(struct sender_job *j)
                             RAFT_APPEND_MAX, j->entries, &j->count);
 }
 
-static int sender_transmit(struct sender_job *j)
+static int sender_transmit_message(struct sender_job *j)
 {
     struct iovec parts[LINK_PARTS_MAX];
     size_t bytes = 0;
@@ -181,6 +230,52 @@ static int sender_transmit(struct sender_job *j)
                      &j->refusal);
 }
 
+static int sender_transmit_chunk(struct sender_job *j)
+{
+    struct iovec parts[2];
+
+    bytes_reset(&j->head);
+    chunk_encode(&j->chunk, &j->head);
+    parts[0] = (struct iovec){j->head.data, j->head.size};
+    parts[1] = (struct iovec){j->piece, j->piece_size};
+    return link_send(j->link, FRAME_CHUNK, parts, j->piece_size > 0 ? 2 : 1,
+                     j->timeout_ms + (int)(j->piece_size / SEND_BYTES_PER_MS), &j->refusal);
+}
+
+static int sender_transmit_answer(struct sender_job *j)
+{
+    struct iovec part;
+
+    bytes_reset(&j->head);
+    chunk_taken_encode(&j->answer, &j->head);
+    part = (struct iovec){j->head.data, j->head.size};
+    return link_send(j->link, FRAME_CHUNK_TAKEN, &part, 1, j->timeout_ms, &j->refusal);
+}
+
+static int sender_transmit(struct sender_job *j)
+{
+    if (j->step == SENDER_CHUNK)
+        return sender_transmit_chunk(j);
+    return j->step == SENDER_ANSWER ? sender_transmit_answer(j) : sender_transmit_message(j);
+}
+
+/* The chunk's bytes, out of the file that it is of: another may lie there by now (ERR_NOT_FOUND). */
+static int sender_read_chunk(struct sender_job *j)
+{
+    int err = 0;
+
+    if (!dump_file_is_open(j->dump) || !dump_id_equal(&j->dump_open, &j->chunk.dump)) {
+        err = dump_file_open(j->dump, &j->dump_open);
+        if (err == 0 && !dump_id_equal(&j->dump_open, &j->chunk.dump))
+            err = ERR_NOT_FOUND;
+    }
+    if (err != 0 || j->piece_size == 0)
+        return err;
+    if (j->piece == NULL)
+        j->piece = xmalloc(CHUNK_BYTES_MAX);
+    return dump_file_read(j->dump, j->chunk.offset, j->piece, j->piece_size);
+}
+
 /* The other side closes a link that was idle for long, and so does its restart: then a new one, at once. That the message
  * may arrive twice is nothing new to the core. */
 static void sender_send(struct sender_job *j)
@@ -191,6 +286,20 @@ static void sender_send(struct sender_job *j)
     j->err = link_open(j->link, &j->address, &j->hello, j->timeout_ms, &j->refusal);
     if (j->err == 0)
         j->err = sender_transmit(j);
+}
+
+static void sender_send_chunk(struct sender_job *j)
+{
+    j->dump_err = sender_read_chunk(j);
+    if (j->dump_err == 0)
+        sender_send(j);
+}
+
+static void sender_forget(struct sender_job *j)
+{
+    dump_file_close(j->dump);
+    free(j->piece);
+    j->piece = NULL;
 }
 
 /* On a new link, for only its beginning has our address. */
@@ -205,6 +314,7 @@ static void sender_work(void *job)
     struct sender_job *j = job;
 
     j->err = 0;
+    j->dump_err = 0;
     switch (j->step) {
     case SENDER_CLOSE:
         sender_drop_entries(j);
@@ -221,14 +331,20 @@ static void sender_work(void *job)
     case SENDER_GREET:
         sender_greet(j);
         break;
+    case SENDER_CHUNK:
+        sender_send_chunk(j);
+        break;
+    case SENDER_ANSWER:
+        sender_send(j);
+        break;
+    case SENDER_FORGET:
+        sender_forget(j);
+        break;
     }
 }
 
-static void sender_sent(struct shared *s, raft_time now, struct peer *p, struct sender_job *j)
+static void sender_sent(struct shared *s, raft_time now, struct peer *p, raft_id to, const struct sender_job *j)
 {
-    raft_id to = j->message.to;
-
-    sender_drop_entries(j);
     if (j->err == 0) {
         s->counters.messages_sent++;
         if (!p->connected)
@@ -244,6 +360,20 @@ static void sender_sent(struct shared *s, raft_time now, struct peer *p, struct 
         log_warn("peer lost: peer=%llu address=%s error=\"%s\"", (unsigned long long)to, p->address, err_text(j->err));
     p->connected = false;
     raft_unreachable(s->raft, now, to);
+}
+
+/* A file that is not what it was said to be is made anew (snapshotter.c). */
+static void sender_sent_chunk(struct shared *s, raft_time now, struct peer *p, struct sender_job *j)
+{
+    transfer_sent(s, now, now - j->began, p, &j->chunk, j->piece_size, j->dump_err != 0 ? j->dump_err : j->err);
+    if (j->dump_err == 0) {
+        sender_sent(s, now, p, j->chunk.to, j);
+        return;
+    }
+    if (s->dump.ready && dump_id_equal(&s->dump.id, &j->chunk.dump)) {
+        log_warn("the map's file cannot be read, another one will be written: error=\"%s\"", err_text(j->dump_err));
+        s->dump.ready = false;
+    }
 }
 
 static void sender_done(struct shared *s, raft_time now, unsigned which, void *job)
@@ -265,7 +395,8 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
             shared_fail(s, j->err, "the log cannot be read");
         break;
     case SENDER_SEND:
-        sender_sent(s, now, p, j);
+        sender_drop_entries(j);
+        sender_sent(s, now, p, j->message.to, j);
         break;
     case SENDER_DROP:
         sender_drop_entries(j);
@@ -275,6 +406,14 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
         if (j->err == ERR_REFUSED)
             deliver_refusal(s, j->hello.to, &j->refusal, p->refused);
         p->refused = j->err == ERR_REFUSED ? j->refusal.reason : 0;
+        break;
+    case SENDER_CHUNK:
+        sender_sent_chunk(s, now, p, j);
+        break;
+    case SENDER_ANSWER:
+        sender_sent(s, now, p, j->answer.to, j);
+        break;
+    case SENDER_FORGET:
         break;
     }
 }

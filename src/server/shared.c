@@ -169,6 +169,43 @@ raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, cons
     return index;
 }
 
+/* ---- an installed map ---- */
+
+/* The core keeps what follows the map in the log, if it is the same log; then a configuration there stays in force. */
+static void install_directory(struct shared *s, const struct kv_position *p, raft_index in_force)
+{
+    struct directory *d = &s->directory;
+
+    if (in_force == p->config_index) {
+        directory_init(d, &p->members, p->config_index);
+    } else if (d->previous_index < p->config_index) {
+        d->previous = p->members;
+        d->previous_index = p->config_index;
+    }
+    shared_assign_peers(s);
+}
+
+void shared_installed(struct shared *s, raft_time now, const struct kv_position *p)
+{
+    struct raft_config config;
+    struct raft_status status;
+
+    members_config(&p->members, &config);
+    raft_installed(s->raft, now, p->applied, &config, p->config_index);
+    raft_status(s->raft, &status);
+    CHECK(status.applied == p->applied.index); /* the applier has seen to it that ours is older */
+    if (status.last == p->applied.index)
+        tail_reset(&s->tail, status.last);
+    install_directory(s, p, status.config_index);
+    s->staged = p->applied.index;
+    s->visible = p->applied.index;
+    requests_superseded(s, p->applied.index);
+    if (p->config_index > s->joined && directory_find(&s->directory, s->self) == NULL)
+        s->removed = true; /* for good: ids do not come back */
+}
+
+/* ---- a start ---- */
+
 /* One configuration entry from disk, for the core and for the directory. */
 static int restore_config(struct shared *s, struct log_store *log, raft_index index, struct why *why)
 {
@@ -214,6 +251,35 @@ static int restore_configs(struct shared *s, struct log_store *log, const struct
     return 0;
 }
 
+static bool log_holds(const struct log_state *log, struct raft_pos pos)
+{
+    raft_term term = log->base.term;
+
+    if (pos.index < log->base.index || pos.index > log->last)
+        return false;
+    for (unsigned i = 0; i < log->run_count && log->runs[i].index <= pos.index; i++)
+        term = log->runs[i].term;
+    return term == pos.term;
+}
+
+/* A map was installed, and a crash came before the log began anew behind it. Nothing was acknowledged in between but what
+ * the map holds: first it must be as durable as the log's new beginning will be. */
+static int begin_log_anew(struct log_store *log, struct kv_store *kv, struct raft_pos pos, struct log_state *state)
+{
+    struct log_write write = {.hard = state->hard,
+                              .begin_anew = true,
+                              .base = pos,
+                              .first = pos.index + 1,
+                              .last = pos.index,
+                              .keep_from = pos.index + 1};
+    raft_index settled = 0;
+    int err = kv_store_sync(kv, &settled);
+
+    if (err == 0)
+        err = log_store_write(log, &write);
+    return err == 0 ? log_store_state(log, state) : err;
+}
+
 static int restore(struct shared *s, struct log_store *log, struct kv_store *kv, raft_time now, struct why *why)
 {
     struct kv_position *position = xmalloc(sizeof *position);
@@ -228,8 +294,15 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
         why_set(why, err, "the stores cannot be read: %s", err_text(err));
         goto out;
     }
+    if (position->installed && !log_holds(&state, position->applied)) {
+        err = begin_log_anew(log, kv, position->applied, &state);
+        if (err != 0) {
+            why_set(why, err, "the log cannot begin anew behind an installed map: %s", err_text(err));
+            goto out;
+        }
+    }
     last = state.last;
-    if (position->applied.index > last || position->applied.index < state.base.index) {
+    if (!log_holds(&state, position->applied)) {
         err = why_set(why, ERR_CORRUPT,
                       "the map is at entry %llu but the log holds %llu to %llu: log and map are not of one server; "
                       "restore both, or remove DATADIR and join anew",
@@ -246,6 +319,7 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
     if (err != 0)
         goto out;
     tail_init(&s->tail, last);
+    log_store_used(log, &s->log_bytes, &s->log_entries);
     s->staged = position->applied.index;
     s->visible = position->applied.index;
     shared_assign_peers(s);
@@ -268,6 +342,10 @@ int shared_open(struct shared *s, const struct shared_start *start, struct log_s
     s->profile = start->profile;
     s->cluster = start->cluster;
     s->joined = start->joined;
+    s->log_max_entries = start->log_max_entries;
+    s->log_max_bytes = start->log_max_bytes;
+    s->transfer_patience = 2 * start->election_ms;
+    s->transfer_chunk = CHUNK_BYTES_MAX;
     s->phase = start->cluster == 0 ? PHASE_JOINING : PHASE_SERVING;
     s->raft = raft_new(start->self, start->seed, start->election_ms, start->heartbeat_ms);
     err = restore(s, log, kv, now, why);

@@ -12,6 +12,7 @@
 #include "server/directory.h"
 #include "server/request.h"
 #include "server/tail.h"
+#include "server/transfer.h"
 #include "store/kv_store.h"
 #include "store/log_store.h"
 #include "wire/frame.h"
@@ -43,6 +44,8 @@ struct peer {
     bool moved;
     char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
     enum profile moved_profile;
+    struct transfer_out out;       /* the map on its way to it; sender and snapshotter */
+    struct transfer_answer answer; /* owed to it for a map that it sends; the sender clears it */
 };
 
 struct counters {
@@ -70,6 +73,13 @@ struct shared {
         visible;         /* the map has applied, and has committed so that views show it, up to here; the applier */
     raft_time staged_at; /* when the oldest entry between the two was applied */
     raft_time chores_at; /* the timer's chores wait until then: the last one could not be proposed; 0: now */
+    uint64_t log_max_entries, log_max_bytes; /* more than that, and the log loses its first half */
+    uint64_t log_bytes, log_entries;         /* what the log on disk takes, and for how many entries; the writer */
+    raft_time compact_at;                    /* no sooner than that; the snapshotter */
+    raft_time transfer_patience;             /* how long an answer to a chunk may take */
+    uint32_t transfer_chunk;                 /* bytes of a map sent at once: CHUNK_BYTES_MAX, in simulations less */
+    struct dump dump;                        /* the snapshotter */
+    struct transfer_in incoming;             /* receivers, and from TRANSFER_COMPLETE on the applier */
     struct tail tail;
     struct requests requests;
     struct directory directory;
@@ -86,12 +96,16 @@ struct shared_start {
     raft_index joined;
     uint64_t seed;
     raft_time election_ms, heartbeat_ms;
+    uint64_t log_max_entries, log_max_bytes;
 };
 /* Restores the core, the directory and the tail from the stores (a few records are read, whatever their size) and starts the
- * core at `now`. ERR_CORRUPT: the stores do not fit together (*why says how); other errors of the stores. */
+ * core at `now`. What a crash between an installed map and its log left undone is done. ERR_CORRUPT: the stores do not fit together (*why says how); other errors of the stores. */
 int shared_open(struct shared *s, const struct shared_start *start, struct log_store *log, struct kv_store *kv,
                 raft_time now, struct why *why);
 void shared_close(struct shared *s);
+
+/* The map is now what *p says, and on disk: core, directory, tail and requests follow. */
+void shared_installed(struct shared *s, raft_time now, const struct kv_position *p);
 
 /* Appends a sealed entry to the log if we lead: stamps it, takes over the reference, keeps tail, directory and peers in
  * step. Its index; 0: not now (not the leader, or too much unfinished), and the reference stays with the caller.

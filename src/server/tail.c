@@ -37,10 +37,17 @@ static void drop_first(struct tail *t)
     t->first++;
 }
 
-void tail_clear(struct tail *t)
+void tail_reset(struct tail *t, raft_index last)
 {
     while (t->first <= t->last)
         drop_last(t);
+    t->first = last + 1;
+    t->last = last;
+}
+
+void tail_clear(struct tail *t)
+{
+    tail_reset(t, 0);
     free(t->ring);
     t->ring = NULL;
 }

@@ -25,6 +25,7 @@ bool tail_has_room(const struct tail *t, raft_index durable, uint32_t size);
 /* Puts e (taking over the caller's reference) at `index`: the one after the last, or, after a truncation, one that is
  * held or follows what is held; what stood at it and after it goes. An index before the window empties it. */
 void tail_put(struct tail *t, raft_index index, struct entry *e);
+void tail_reset(struct tail *t, raft_index last); /* empty, after `last` */
 /* Forgets the oldest entries that are on disk, down to the window. */
 void tail_trim(struct tail *t, raft_index durable);
 /* References to entries first, first + 1, ... for as many as are held, at most max_count and max_bytes (but one at least).

@@ -17,6 +17,7 @@ struct writer_job {
     struct raft_write write;
     struct entry **entries; /* TAIL_ENTRIES_MAX references, of write.first .. write.last */
     unsigned count;
+    uint64_t log_bytes, log_entries;
     int err;
 };
 
@@ -85,6 +86,7 @@ static void writer_work(void *job)
     };
 
     j->err = log_store_write(j->log, &write);
+    log_store_used(j->log, &j->log_bytes, &j->log_entries);
 }
 
 static void writer_done(struct shared *s, raft_time now, unsigned which, void *job)
@@ -99,6 +101,8 @@ static void writer_done(struct shared *s, raft_time now, unsigned which, void *j
     switch (j->err) {
     case 0:
         s->counters.entries_written += j->count;
+        s->log_bytes = j->log_bytes;
+        s->log_entries = j->log_entries;
         s->retry_write_at = 0;
         s->no_space = s->retry_apply_at != 0;
         raft_wrote(s->raft, now, &j->write);

@@ -76,6 +76,8 @@ struct server *make_server(unsigned i)
                                        .heartbeat_ms = HEARTBEAT_MS,
                                        .profile = PROFILE_BALSA, /* so the peer port serves members by itself */
                                        .max_db_size = 64u << 20,
+                                       .log_max_entries = 200000,
+                                       .log_max_bytes = 64u << 20,
                                        .readers = 16,
                                        .bind = "127.0.0.1"};
     snprintf(s->options.peer, ADDRESS_MAX, "127.0.0.1:%u", (unsigned)s->options.peer_port);

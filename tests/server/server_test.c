@@ -50,8 +50,15 @@ static void open_shared(struct subject *m)
         .seed = m->self,
         .election_ms = ELECTION_MS,
         .heartbeat_ms = HEARTBEAT_MS,
+        .log_max_entries = UINT64_MAX,
+        .log_max_bytes = UINT64_MAX,
     };
-    struct role_context context = {.log = m->log, .kv = m->kv, .election_ms = ELECTION_MS};
+    struct role_context context = {.log = m->log,
+                                   .kv = m->kv,
+                                   .election_ms = ELECTION_MS,
+                                   .dump_path = "/nowhere/dump",
+                                   .dump_fresh_path = "/nowhere/dump.new",
+                                   .incoming_path = "/nowhere/incoming"};
     struct why why = {""};
 
     ck_assert_int_eq(shared_open(&m->s, &start, m->log, m->kv, m->now, &why), 0);

@@ -175,6 +175,31 @@ static void check_truncation(struct log_store *s, const struct log_write *write)
         *vouched = write->first - 1;
 }
 
+/* A log may begin only behind what is committed. */
+uint64_t check_chain(struct world *w, struct raft_pos pos)
+{
+    if (pos.index > w->checker.committed || fact(&w->checker, pos.index)->term != pos.term) {
+        sim_fail(w, "log", "a log begins anew behind %" PRIu64 " of term %" PRIu64 ", which is not committed",
+                 pos.index, pos.term);
+        return 0;
+    }
+    return fact(&w->checker, pos.index)->chain;
+}
+
+/* The log's new beginning is what the map holds, for good. */
+static void check_anew(struct log_store *s, const struct log_write *write)
+{
+    const struct machine *m = s->machine;
+
+    if (m->kv.committed.applied.index < write->base.index)
+        sim_fail(m->world, "log", "m%u's log begins anew behind %" PRIu64 ", its map is at %" PRIu64, N(m),
+                 write->base.index, m->kv.committed.applied.index);
+    if (write->first != write->base.index + 1)
+        sim_fail(m->world, "log", "m%u's log begins anew behind %" PRIu64 " with %" PRIu64, N(m), write->base.index,
+                 write->first);
+    check_truncation(s, write);
+}
+
 void check_log_write(struct log_store *s, const struct log_write *write)
 {
     struct world *w = s->machine->world;
@@ -183,16 +208,21 @@ void check_log_write(struct log_store *s, const struct log_write *write)
 
     trace(w, TRACE_LOG_WRITE, s->machine, write->hard.term, write->hard.vote, write->first, write->last);
     check_hard_state(s, &write->hard);
+    if (write->begin_anew)
+        check_anew(s, write);
     if (write->first > write->last)
         return;
-    if (write->first > s->last + 1 || write->first <= s->base.index) {
+    if (!write->begin_anew && (write->first > s->last + 1 || write->first <= s->base.index)) {
         sim_fail(w, "log", "m%u writes %" PRIu64 " after %" PRIu64, N(s->machine), write->first, s->last);
         return;
     }
-    check_truncation(s, write);
-    chain = disk_chain_at(s, write->first - 1);
+    if (!write->begin_anew)
+        check_truncation(s, write);
+    chain = write->begin_anew ? check_chain(w, write->base) : disk_chain_at(s, write->first - 1);
     if (write->first > 1)
-        config = variant(&w->checker, write->first - 1, disk_term_at(s, write->first - 1))->config_before;
+        config = variant(&w->checker, write->first - 1,
+                         write->begin_anew ? write->base.term : disk_term_at(s, write->first - 1))
+                     ->config_before;
     for (raft_index i = write->first; i <= write->last; i++) {
         const struct entry *e = write->entries[i - write->first];
 
@@ -273,6 +303,19 @@ void check_applied(struct kv_store *s, const struct entry *e)
         sim_fail(w, "state machine safety", "m%u's map differs after entry %" PRIu64, N(m), pos.index);
 }
 
+/* A map that came from another member is what all others had at that index. */
+void check_installed(struct kv_store *s)
+{
+    struct machine *m = s->machine;
+    struct world *w = m->world;
+    raft_index index = s->committed.applied.index;
+
+    if (index > w->checker.applied || fact(&w->checker, index)->term != s->committed.applied.term)
+        sim_fail(w, "state machine safety", "m%u installs a map of %" PRIu64 ", which nobody has applied", N(m), index);
+    else if (fact(&w->checker, index)->map_hash != (s->committed.hash | 1))
+        sim_fail(w, "state machine safety", "m%u's installed map of %" PRIu64 " differs", N(m), index);
+}
+
 /* ---- messages ---- */
 
 static void check_acknowledgement(struct machine *m, const struct raft_message *out)
@@ -281,14 +324,14 @@ static void check_acknowledgement(struct machine *m, const struct raft_message *
     struct machine *leader = machine_by_id(w, out->to);
     raft_index i = out->appended.index;
 
-    if (!out->appended.ok)
-        return;
+    if (!out->appended.ok || i <= m->kv.committed.applied.index)
+        return; /* what the map holds is committed, whatever the log says of it */
     if (i > m->log.last) {
         sim_fail(w, "durability", "m%u acknowledges %" PRIu64 ", its disk ends at %" PRIu64, N(m), i, m->log.last);
         return;
     }
     if (leader == NULL || !leader->up || leader->seen.role != RAFT_LEADER || leader->seen.term != out->term ||
-        i < m->log.base.index)
+        i < m->log.base.index || i < leader->seen.base.index)
         return;
     if (i > leader->seen.last || raft_term_at(leader->shared.raft, i) != disk_term_at(&m->log, i))
         sim_fail(w, "durability", "m%u acknowledges %" PRIu64 ", which its leader m%u has not like this", N(m), i,
@@ -453,7 +496,7 @@ static void check_growth(struct machine *m, const struct raft_status *old, const
     if (now->applied > now->commit || now->applied > now->durable)
         sim_fail(w, "apply", "m%u has applied %" PRIu64 ", commit %" PRIu64 ", durable %" PRIu64, N(m), now->applied,
                  now->commit, now->durable);
-    if (now->durable > m->log.last)
+    if (now->durable > m->log.last && now->durable > m->kv.committed.applied.index)
         sim_fail(w, "durability", "m%u believes %" PRIu64 " on disk, which ends at %" PRIu64, N(m), now->durable,
                  m->log.last);
     if (m->shared.visible > m->kv.committed.applied.index)

@@ -10,6 +10,11 @@
 
 #define TOKEN_SHIFT 8
 
+void key_name(unsigned key, char *out, size_t size)
+{
+    snprintf(out, size, "k%u", key);
+}
+
 unsigned key_number(struct view key)
 {
     if (key.size != 2 || key.data[0] != 'k' || key.data[1] < '0' || key.data[1] >= '0' + SIM_KEYS_MAX)

@@ -52,6 +52,12 @@ void disk_map_crash(struct kv_store *s, unsigned transactions)
     state_replace(&s->now, &s->committed);
 }
 
+void disk_map_synced(struct kv_store *s)
+{
+    while (s->undo_count > 0)
+        state_clear(&s->undo[--s->undo_count]);
+}
+
 void disk_map_clear(struct kv_store *s)
 {
     state_clear(&s->now);
@@ -65,12 +71,13 @@ int kv_store_position(struct kv_store *s, struct kv_position *out)
     memset(out, 0, sizeof *out);
     out->applied = s->committed.applied;
     out->config_index = s->committed.config_index;
+    out->installed = s->committed.installed != 0 && s->committed.installed == s->committed.applied.index;
     if (s->committed.config != NULL)
         CHECK(members_decode(entry_payload(s->committed.config), &out->members) == 0);
     return 0;
 }
 
-static uint64_t slot_hash(unsigned key, const struct map_slot *slot)
+uint64_t map_slot_hash(unsigned key, const struct map_slot *slot)
 {
     return slot->index == 0 ? 0 : sim_mix(sim_mix(key + 1, slot->index), slot->value);
 }
@@ -87,13 +94,13 @@ static void apply_command(struct kv_store *s, struct entry *e, struct command_re
     slot = &s->now.slots[key];
     if (!command_decide(&c, entry_pos(e).index, slot->index, result))
         return;
-    s->now.hash ^= slot_hash(key, slot);
+    s->now.hash ^= map_slot_hash(key, slot);
     if (c.op == COMMAND_SET) {
         CHECK(c.value.size >= 8);
         *slot = (struct map_slot){entry_pos(e).index, codec_get_u64(c.value.data)};
     } else
         *slot = (struct map_slot){0, 0};
-    s->now.hash ^= slot_hash(key, slot);
+    s->now.hash ^= map_slot_hash(key, slot);
 }
 
 static void apply_one(struct kv_store *s, struct entry *e, struct command_result *result)

@@ -76,12 +76,11 @@ int link_send(struct link *l, enum frame_type type, struct iovec *parts, int cou
     int err = 0;
 
     CHECK(l->conn != NULL);
-    CHECK(type == FRAME_MESSAGE);
     CHECK(count >= 1 && count <= LINK_PARTS_MAX);
     err = link_state(l, refusal);
     if (err != 0)
         return err;
-    net_transmit(w, l->conn, parts, count);
+    net_transmit(w, l->conn, type, parts, count);
     /* A full send buffer: the peer reads slowly, and the thread waits, up to its deadline. */
     if (w->clog[l->from][l->conn->to] != 0 && sim_chance(w, 200)) {
         w->work_extra += sim_below(w, (uint64_t)timeout_ms * 1000);

@@ -85,6 +85,12 @@ static void write_all(struct log_store *s, const struct log_write *w)
 {
     check_log_write(s, w);
     s->hard = w->hard;
+    if (w->begin_anew) {
+        truncate_from(s, s->base.index + 1);
+        s->base = w->base;
+        s->base_chain = check_chain(s->machine->world, w->base);
+        s->last = w->base.index;
+    }
     if (w->first <= w->last) {
         truncate_from(s, w->first);
         for (raft_index i = w->first; i <= w->last; i++)
@@ -111,7 +117,7 @@ int log_store_write(struct log_store *s, const struct log_write *w)
 
 int log_store_state(struct log_store *s, struct log_state *out)
 {
-    raft_term term = s->base.term;
+    raft_term term = 0; /* the first entry begins a run, also where it continues the term of the base */
 
     *out = (struct log_state){.hard = s->hard, .base = s->base, .last = s->last};
     for (raft_index i = s->base.index + 1; i <= s->last; i++) {
@@ -158,4 +164,10 @@ int log_store_read(struct log_store *s, raft_index first, raft_index last, uint6
     }
     *count = n;
     return 0;
+}
+
+void log_store_used(struct log_store *s, uint64_t *bytes, uint64_t *entries)
+{
+    *bytes = 100 * (s->last - s->base.index);
+    *entries = s->last - s->base.index;
 }

@@ -93,6 +93,8 @@ void config_draw(struct sim_config *c, uint64_t seed)
     } else if (sim_chance(r, 50))
         c->events = 50000;
     c->whole_history = sim_chance(r, 100);
+    c->log_max = sim_chance(r, 700) ? sim_between(r, 2, 150) : 1000000;
+    c->chunk = (uint32_t)sim_between(r, 20, 500);
 }
 
 void config_print(const struct sim_config *c, struct bytes *out)

@@ -6,10 +6,11 @@
 #include "base/check.h"
 #include "sim.h"
 
-#define ROLE_TIMER   0
-#define ROLE_WRITER  1
-#define ROLE_APPLIER 2
-#define ROLE_SENDER  3
+#define ROLE_TIMER       0
+#define ROLE_WRITER      1
+#define ROLE_APPLIER     2
+#define ROLE_SNAPSHOTTER 3
+#define ROLE_SENDER      4
 
 struct machine *machine_add(struct world *w)
 {
@@ -87,16 +88,22 @@ void machine_clock(struct machine *m, unsigned rate)
 
 static void roles_init(struct machine *m)
 {
-    struct role_context context = {&m->log, &m->kv, m->world->config.election_ms};
+    struct role_context context = {.log = &m->log,
+                                   .kv = &m->kv,
+                                   .election_ms = m->world->config.election_ms,
+                                   .dump_path = SIM_DUMP,
+                                   .dump_fresh_path = SIM_DUMP,
+                                   .incoming_path = SIM_INCOMING};
 
     m->world->current = m;
     for (unsigned i = 0; i < SIM_ROLES; i++) {
         struct sim_role *r = &m->roles[i];
 
-        r->ops = i == ROLE_TIMER     ? &timer_ops
-                 : i == ROLE_WRITER  ? &writer_ops
-                 : i == ROLE_APPLIER ? &applier_ops
-                                     : &sender_ops;
+        r->ops = i == ROLE_TIMER         ? &timer_ops
+                 : i == ROLE_WRITER      ? &writer_ops
+                 : i == ROLE_APPLIER     ? &applier_ops
+                 : i == ROLE_SNAPSHOTTER ? &snapshotter_ops
+                                         : &sender_ops;
         r->which = i >= ROLE_SENDER ? i - ROLE_SENDER : 0;
         r->job = r->ops->job_new(&context, r->which);
         r->busy = false;
@@ -177,7 +184,7 @@ static uint64_t work_time(struct machine *m, unsigned role)
         return time + sync_time(m);
     if (sim_chance(w, w->config.instant))
         return time;
-    if (role == ROLE_APPLIER)
+    if (role == ROLE_APPLIER || role == ROLE_SNAPSHOTTER)
         return time + sim_below(w, w->config.sync_max);
     return time + sim_below(w, sim_chance(w, 900) ? 100 : 5000);
 }
@@ -325,9 +332,13 @@ void machine_start(struct machine *m)
         .seed = sim_mix(w->config.seed, m->life * 64 + m->slot), /* not by the order of events: stories stay */
         .election_ms = w->config.election_ms,
         .heartbeat_ms = w->config.heartbeat_ms,
+        .log_max_entries = w->config.log_max != 0 ? w->config.log_max : UINT64_MAX,
+        .log_max_bytes = UINT64_MAX,
     };
-    int err = shared_open(&m->shared, &start, &m->log, &m->kv, machine_ms(m), &why);
+    int err = 0;
 
+    disk_files_clear(m);
+    err = shared_open(&m->shared, &start, &m->log, &m->kv, machine_ms(m), &why);
     if (err == ERR_IO) { /* the disk failed at that very moment: status 1, and somebody starts it again */
         sim_push(w, sim_between(w, 1000, 1000000), EVENT_START, m->slot, m->life, 0);
         return;
@@ -336,6 +347,7 @@ void machine_start(struct machine *m)
         sim_fail(w, "start", "m%u does not start: %s", m->slot + 1, why.text);
         return;
     }
+    m->shared.transfer_chunk = w->config.chunk;
     m->up = true;
     m->paused = false;
     m->leaves = false;

@@ -161,7 +161,7 @@ static void send_one(struct world *w, uint32_t packet)
     sim_push(w, at - w->now, EVENT_PACKET, c->to, c->to_life, packet);
 }
 
-void net_transmit(struct world *w, struct conn *c, const struct iovec *parts, int count)
+void net_transmit(struct world *w, struct conn *c, enum frame_type type, const struct iovec *parts, int count)
 {
     uint32_t packet = 0;
 
@@ -180,6 +180,7 @@ void net_transmit(struct world *w, struct conn *c, const struct iovec *parts, in
     w->packets[packet].refs = 1;
     w->packets[packet].held = 0;
     w->packets[packet].conn = c;
+    w->packets[packet].type = type;
     c->refs++;
     packet_fill(&w->packets[packet], parts, count);
     send_one(w, packet);
@@ -205,7 +206,7 @@ static bool hold_back(struct world *w, uint32_t packet, unsigned life)
     return true;
 }
 
-static void deliver(struct world *w, struct machine *m, struct packet *p)
+static void deliver_one_message(struct world *w, struct machine *m, struct packet *p)
 {
     struct refusal refusal;
     struct view data = view_of(p->data, p->size);
@@ -226,6 +227,50 @@ static void deliver(struct world *w, struct machine *m, struct packet *p)
         c->closed = true;
     } else if (err != 0)
         conn_break(w, c);
+}
+
+static void undecodable(struct world *w, const struct conn *c, int err)
+{
+    sim_fail(w, "wire", "m%u sent m%u a frame that does not decode: %s", c->from + 1, c->to + 1, err_text(err));
+}
+
+/* As receiver.c does it. */
+static void deliver_chunk(struct world *w, struct machine *m, struct packet *p)
+{
+    struct chunk chunk;
+    int err = chunk_decode(view_of(p->data, p->size), &chunk);
+
+    if (err != 0) {
+        undecodable(w, p->conn, err);
+        return;
+    }
+    trace(w, TRACE_CHUNK, m, p->conn->from + 1, chunk.dump.pos.index, chunk.offset, chunk.bytes.size);
+    if (transfer_came(&m->shared, machine_ms(m), &p->conn->hello, &chunk) != TRANSFER_WRITE)
+        return;
+    transfer_wrote(&m->shared, &chunk, transfer_write(SIM_INCOMING, &chunk));
+}
+
+static void deliver_taken(struct world *w, struct machine *m, struct packet *p)
+{
+    struct chunk_taken taken;
+    int err = chunk_taken_decode(view_of(p->data, p->size), &taken);
+
+    if (err != 0) {
+        undecodable(w, p->conn, err);
+        return;
+    }
+    trace(w, TRACE_CHUNK_TAKEN, m, p->conn->from + 1, taken.dump.pos.index, taken.offset, 0);
+    transfer_answered(&m->shared, machine_ms(m), &p->conn->hello, &taken);
+}
+
+static void deliver(struct world *w, struct machine *m, struct packet *p)
+{
+    if (p->type == FRAME_CHUNK)
+        deliver_chunk(w, m, p);
+    else if (p->type == FRAME_CHUNK_TAKEN)
+        deliver_taken(w, m, p);
+    else
+        deliver_one_message(w, m, p);
 }
 
 void net_arrive(struct world *w, uint32_t packet, unsigned life)

@@ -46,9 +46,9 @@ static void tell(const struct world *w)
     if (running->hash)
         printf("seed=%llu steps=%llu hash=%016llx\n", seed, steps, (unsigned long long)w->trace_hash);
     if (running->stats)
-        printf("seed=%llu steps=%llu seconds=%.1f leaders=%llu committed=%llu ops=%zu\n", seed, steps,
+        printf("seed=%llu steps=%llu seconds=%.1f leaders=%llu committed=%llu installs=%llu ops=%zu\n", seed, steps,
                (double)w->now / 1e6, (unsigned long long)w->checker.leaders, (unsigned long long)w->checker.committed,
-               w->op_count);
+               (unsigned long long)w->installs, w->op_count);
 }
 
 bool sim_run_seed(const struct sim_run *run, uint64_t seed, uint64_t *steps, uint64_t *hash)

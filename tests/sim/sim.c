@@ -159,6 +159,7 @@ void world_free(struct world *w)
             machine_stop(m, 0);
         disk_log_clear(&m->log);
         disk_map_clear(&m->kv);
+        disk_files_clear(m);
         free(m->log.entries);
         free(m->log.runs);
         free(m->log.configs);

@@ -20,7 +20,10 @@
 #define SIM_CLIENTS_MAX 8
 #define SIM_KEYS_MAX    6
 #define SIM_VALUE_MAX   (128u << 10)
-#define SIM_ROLES       (3 + RAFT_MEMBERS_MAX)
+#define SIM_ROLES       (4 + RAFT_MEMBERS_MAX)
+#define SIM_DUMP        "dump" /* names of files */
+#define SIM_INCOMING    "incoming"
+#define SIM_FILE_MAX    (1u << 20)
 #define SIM_CLUSTER     UINT64_C(0x5eed)
 
 struct world;
@@ -81,6 +84,8 @@ struct sim_config {
     uint32_t value_max;
     unsigned reads, deletes, conditions; /* per mille of operations, of writes, of writes */
     uint64_t events;                     /* of chaos; then the world is healed */
+    uint64_t log_max;                    /* entries of a log before it is compacted; 0: it never is */
+    uint32_t chunk;                      /* bytes of a map sent at once */
     bool whole_history;                  /* check with the exhaustive checker too */
 };
 
@@ -126,6 +131,7 @@ struct map_state {
     struct entry *config; /* a reference; NULL: none yet */
     struct map_slot slots[SIM_KEYS_MAX];
     uint64_t hash;
+    raft_index installed; /* of the dump that it was loaded from; 0: none */
 };
 #define MAP_UNDO 3
 struct kv_store {
@@ -136,6 +142,9 @@ struct kv_store {
     unsigned undo_count;
 };
 void disk_map_clear(struct kv_store *s);
+void disk_map_synced(struct kv_store *s); /* no power cut undoes what is committed now */
+uint64_t map_slot_hash(unsigned key, const struct map_slot *slot);
+void disk_files_clear(struct machine *m);
 /* The end of the process: the open transaction is gone, and so many committed ones, as far as they are known. */
 void disk_map_crash(struct kv_store *s, unsigned transactions);
 
@@ -154,6 +163,7 @@ struct machine {
     raft_index joined;
     struct log_store log;
     struct kv_store kv;
+    struct bytes dump, incoming; /* its files */
     bool disk_full;
     unsigned disk_fails_in; /* store writes until one fails with ERR_IO; 0: none will */
     uint64_t disk_hangs;    /* the next log write takes that long; 0: as usual */
@@ -188,6 +198,7 @@ struct conn {
 struct packet {
     unsigned refs;
     struct conn *conn;
+    enum frame_type type;
     uint8_t *data;
     size_t size, capacity;
     uint32_t held; /* how often a cut has held it back */
@@ -233,6 +244,10 @@ enum trace_type {
     TRACE_LOG_WRITE,
     TRACE_APPLY,
     TRACE_MAP_COMMIT,
+    TRACE_DUMP,
+    TRACE_INSTALL,
+    TRACE_CHUNK,
+    TRACE_CHUNK_TAKEN,
     TRACE_INVOKE,
     TRACE_RETURN,
     TRACE_MEMBERS,
@@ -335,6 +350,7 @@ struct world {
     struct sim_config config;
     uint64_t rng, now, order;
     uint64_t steps;
+    uint64_t installs; /* maps that were loaded */
     struct sim_event *heap;
     unsigned heap_count, heap_capacity;
     struct machine machines[SIM_MACHINES];
@@ -408,7 +424,7 @@ bool net_open(const struct world *w, unsigned from, unsigned to);
 void net_heal(struct world *w);
 int net_connect(struct world *w, unsigned from, const struct address *to, const struct hello *h, int timeout_ms,
                 struct conn **out, struct refusal *refusal);
-void net_transmit(struct world *w, struct conn *c, const struct iovec *parts, int count);
+void net_transmit(struct world *w, struct conn *c, enum frame_type type, const struct iovec *parts, int count);
 void net_arrive(struct world *w, uint32_t packet, unsigned life);
 void net_drop_packet(struct world *w, uint32_t packet);
 void conn_unref(struct world *w, struct conn *c);
@@ -429,14 +445,17 @@ bool operator_propose(struct machine *m, const struct members *next, unsigned jo
 void client_step(struct world *w, uint32_t argument);  /* number and token */
 void clients_look(struct world *w, struct machine *m); /* something happened at m */
 void clients_stopped(struct world *w, struct machine *m);
+void key_name(unsigned key, char *out, size_t size);
 unsigned key_number(struct view key); /* SIM_KEYS_MAX: none of ours */
 
 /* ---- checks: each calls sim_fail where something is wrong ---- */
 void sim_fail(struct world *w, const char *check, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void checker_clear(struct checker *c);
+uint64_t check_chain(struct world *w, struct raft_pos pos); /* of the committed log up to there */
 void check_log_write(struct log_store *s, const struct log_write *write);
 void check_apply(struct kv_store *s, struct entry *const *entries, unsigned count);
 void check_applied(struct kv_store *s, const struct entry *e);
+void check_installed(struct kv_store *s);
 void check_message(struct machine *m, const struct raft_message *out);
 void check_started(struct machine *m);
 void check_machine(struct machine *m);

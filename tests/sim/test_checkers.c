@@ -17,6 +17,7 @@ static struct world *a_world(void)
     config.faults = 0;
     config.loss = config.duplicate = config.straggle = 0;
     config.slow_sync = config.slow_hop = 0;
+    config.log_max = 0;
     w = world_new(&config);
     world_run_for(w, 3000000);
     ck_assert(!w->failed);
@@ -303,6 +304,34 @@ START_TEST(a_map_that_differs)
 }
 END_TEST
 
+START_TEST(an_installed_map_that_differs)
+{
+    struct world *w = a_world();
+    struct kv_store *s = &machine_leader(w)->kv;
+
+    check_installed(s);
+    ck_assert(!w->failed);
+    s->committed.hash += 2;
+    check_installed(s);
+    objects(w, "state machine safety");
+}
+END_TEST
+
+START_TEST(a_log_that_begins_anew_ahead_of_the_map)
+{
+    struct world *w = a_world();
+    struct log_store *s = &machine_leader(w)->log;
+    struct raft_pos applied = s->machine->kv.committed.applied;
+    struct log_write write = {.hard = s->hard, .begin_anew = true, .base = applied};
+
+    write.first = applied.index + 2;
+    write.last = applied.index + 1;
+    write.base.index++;
+    check_log_write(s, &write);
+    objects(w, "log");
+}
+END_TEST
+
 /* ---- clients ---- */
 
 static struct op an_op(enum op_kind kind, uint64_t value, uint64_t invoked, uint64_t returned)
@@ -450,6 +479,8 @@ int main(void)
     tcase_add_test(tests, an_entry_applied_twice);
     tcase_add_test(tests, another_entry_applied_than_committed);
     tcase_add_test(tests, a_map_that_differs);
+    tcase_add_test(tests, an_installed_map_that_differs);
+    tcase_add_test(tests, a_log_that_begins_anew_ahead_of_the_map);
     tcase_add_test(tests, a_read_of_what_was_overwritten);
     tcase_add_test(tests, reads_that_go_back);
     tcase_add_test(tests, an_unknown_write_may_come_late_or_never);

@@ -79,6 +79,18 @@ static void record_text(const struct trace_record *r, struct bytes *out)
     case TRACE_MAP_COMMIT:
         bytes_printf(out, "map: commits up to %llu", a);
         break;
+    case TRACE_DUMP:
+        bytes_printf(out, "map: written to a file as of %llu, %llu bytes", a, b);
+        break;
+    case TRACE_INSTALL:
+        bytes_printf(out, "map: installed as of %llu hash=%llx", a, b);
+        break;
+    case TRACE_CHUNK:
+        bytes_printf(out, "gets a chunk from m%llu: map of %llu, offset=%llu size=%llu", a, b, c, d);
+        break;
+    case TRACE_CHUNK_TAKEN:
+        bytes_printf(out, "hears from m%llu: map of %llu, taken up to %llu", a, b, c);
+        break;
     case TRACE_INVOKE:
         bytes_printf(out, "client %llu: %s k%llu value=%llu", a, ops[b & 3], c, d);
         break;

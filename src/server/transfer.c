@@ -1,0 +1,201 @@
+#include "server/transfer.h"
+
+#include "base/check.h"
+#include "base/logger.h"
+#include "server/shared.h"
+#include "store/dump_file.h"
+
+#define WINDOW_BYTES (1u << 20) /* sent and not yet answered */
+#define SYNC_BYTES   (4u << 20) /* a receiver syncs so often, so that no sync has much to do and holds up the log's */
+#define REST_FACTOR  2u         /* a chunk is followed by a rest of so many times what it took, and a millisecond */
+
+/* ---- the leader's side ---- */
+
+void transfer_look(struct shared *s, raft_time now, struct peer *p)
+{
+    struct raft_peer_status status;
+
+    p->out.wanted = p->id != 0 && !p->guest && raft_peer_status(s->raft, now, p->id, &status) &&
+                    status.state == RAFT_NEEDS_SNAPSHOT && status.active;
+    if (!p->out.wanted)
+        p->out.begun = false;
+}
+
+static bool sends_current(const struct shared *s, const struct transfer_out *t)
+{
+    return t->begun && dump_id_equal(&t->id, &s->dump.id);
+}
+
+raft_time transfer_due(const struct shared *s, const struct peer *p)
+{
+    const struct transfer_out *t = &p->out;
+
+    if (p->answer.owed || (t->open && !t->wanted))
+        return 0;
+    if (!t->wanted || !s->dump.ready)
+        return RAFT_NEVER;
+    if (!sends_current(s, t))
+        return 0;
+    if (t->known && t->sent < t->id.size && t->sent - t->acked < WINDOW_BYTES && t->send_at < t->ask_at)
+        return t->send_at;
+    return t->ask_at;
+}
+
+static void begin(struct shared *s, struct transfer_out *t)
+{
+    t->begun = true;
+    t->known = false;
+    t->id = s->dump.id;
+    t->acked = 0;
+    t->sent = 0;
+    t->send_at = 0;
+    t->ask_at = 0;
+}
+
+/* The core keeps what follows the map in its log, as long as we tell it of each chunk. */
+static bool core_agrees(struct shared *s, raft_time now, const struct peer *p, const struct raft_status *status)
+{
+    struct raft_message m = {.type = RAFT_SNAPSHOT, .from = s->self, .to = p->id, .term = status->term};
+
+    m.snapshot.pos = s->dump.id.pos;
+    return raft_sending(s->raft, now, &m, 0);
+}
+
+bool transfer_next(struct shared *s, raft_time now, struct peer *p, struct chunk *c, size_t *size)
+{
+    struct transfer_out *t = &p->out;
+    struct raft_status status;
+    uint64_t left = 0;
+
+    raft_status(s->raft, &status);
+    if (!t->wanted || !s->dump.ready || transfer_due(s, p) > now)
+        return false;
+    if (!core_agrees(s, now, p, &status)) {
+        t->wanted = false; /* until transfer_look; a dump too old for it is replaced */
+        return false;
+    }
+    if (!sends_current(s, t))
+        begin(s, t);
+    if (t->ask_at <= now) {
+        t->known = false;
+        t->sent = t->acked;
+        t->ask_at = now + s->transfer_patience;
+    }
+    left = t->id.size - t->sent;
+    *size = !t->known ? 0 : left < s->transfer_chunk ? (size_t)left : s->transfer_chunk;
+    *c = (struct chunk){.from = s->self, .to = p->id, .term = status.term, .dump = t->id, .offset = t->sent};
+    t->sent += *size;
+    return true;
+}
+
+void transfer_sent(struct shared *s, raft_time now, raft_time took, struct peer *p, const struct chunk *c, size_t size,
+                   int err)
+{
+    struct transfer_out *t = &p->out;
+
+    (void)s;
+    if (!t->begun || !dump_id_equal(&t->id, &c->dump))
+        return;
+    if (err != 0)
+        t->known = false; /* it is asked when it can be reached again */
+    else if (size > 0)
+        t->send_at = now + 1 + REST_FACTOR * took;
+}
+
+int transfer_answered(struct shared *s, raft_time now, const struct hello *h, const struct chunk_taken *a)
+{
+    if (a->from != h->from || a->to != s->self)
+        return ERR_MALFORMED;
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct transfer_out *t = &s->peers[i].out;
+
+        if (s->peers[i].id != a->from || !t->begun || !dump_id_equal(&t->id, &a->dump))
+            continue;
+        /* The first answer says where to begin; one that falls back, that it had to begin anew. */
+        if (!t->known || a->offset < t->acked || a->offset > t->sent)
+            t->sent = a->offset;
+        if (!t->known || a->offset != t->acked)
+            t->ask_at = now + s->transfer_patience;
+        t->known = true;
+        t->acked = a->offset;
+    }
+    return 0;
+}
+
+/* ---- the receiving side ---- */
+
+static void owe_answer(struct shared *s, raft_id to, const struct dump_id *id, uint64_t offset)
+{
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (s->peers[i].id == to)
+            s->peers[i].answer = (struct transfer_answer){.owed = true, .id = *id, .offset = offset};
+}
+
+int transfer_came(struct shared *s, raft_time now, const struct hello *h, const struct chunk *c)
+{
+    struct transfer_in *t = &s->incoming;
+
+    if (c->from != h->from || c->to != s->self)
+        return ERR_MALFORMED;
+    if (directory_find(&s->directory, h->from) == NULL)
+        shared_host_guest(s, h->from, h->peer);
+    if (!raft_offered(s->raft, now, c->from, c->term, c->dump.pos))
+        return 0; /* of an old leader, or what we have: the core's own answers say so */
+    if (t->writing)
+        return 0; /* it will ask again */
+    if (t->state == TRANSFER_COMPLETE || t->state == TRANSFER_LOADING) {
+        if (dump_id_equal(&t->id, &c->dump))
+            owe_answer(s, c->from, &t->id, t->have);
+        return 0;
+    }
+    if (t->state == TRANSFER_IDLE || !dump_id_equal(&t->id, &c->dump)) {
+        log_info("receiving the map: from=%llu index=%llu bytes=%llu", (unsigned long long)c->from,
+                 (unsigned long long)c->dump.pos.index, (unsigned long long)c->dump.size);
+        *t = (struct transfer_in){.state = TRANSFER_RECEIVING, .id = c->dump};
+    }
+    if (c->bytes.size == 0 || c->offset != t->have) {
+        owe_answer(s, c->from, &t->id, t->have);
+        return 0;
+    }
+    t->writing = true;
+    return TRANSFER_WRITE;
+}
+
+int transfer_write(const char *path, const struct chunk *c)
+{
+    uint64_t end = c->offset + c->bytes.size;
+    struct dump_file *f = dump_file_new(path);
+    int err = c->offset == 0 ? dump_file_create(f) : 0;
+
+    if (err == 0)
+        err = dump_file_write(f, c->offset, c->bytes);
+    if (err == 0 && (end == c->dump.size || end / SYNC_BYTES != c->offset / SYNC_BYTES))
+        err = dump_file_sync(f);
+    dump_file_free(f);
+    return err;
+}
+
+void transfer_wrote(struct shared *s, const struct chunk *c, int err)
+{
+    struct transfer_in *t = &s->incoming;
+
+    CHECK(t->writing);
+    t->writing = false;
+    switch (err) {
+    case 0:
+        t->have = c->offset + c->bytes.size;
+        if (t->have == t->id.size)
+            t->state = TRANSFER_COMPLETE;
+        break;
+    case ERR_NO_SPACE:
+        log_warn("no space for the map that a leader sends: from=%llu", (unsigned long long)c->from);
+        return; /* it asks again after a while, and then there may be */
+    case ERR_NOT_FOUND:
+        t->have = 0;
+        break;
+    default:
+        shared_fail(s, err, "the map that a leader sends cannot be written to a file");
+        return;
+    }
+    owe_answer(s, c->from, &t->id, t->have);
+}
