@@ -219,8 +219,74 @@ START_TEST(a_request_line_without_end_is_malformed)
 }
 END_TEST
 
+/* A request to a member that answers HTTP at this port itself. */
+static int read_request(const char *request, size_t size, int timeout_ms, char answer[4096])
+{
+    struct link *l = link_new();
+    struct link_request q = {0};
+    struct hello hello;
+    size_t got = 0, at = 0;
+    int client, server, err;
+
+    loopback_pair(&client, &server);
+    loopback_send(client, request, size);
+    ck_assert_int_eq(link_accept(l, server, NULL, WAIT, &hello), LINK_SPEAKS_HTTP);
+    ck_assert(link_is_open(l));
+    err = link_read_request(l, timeout_ms, &q);
+    ck_assert(link_is_open(l) == (err == 0));
+    answer[0] = '\0';
+    if (err == 0) {
+        snprintf(answer, 4096, "%.*s %.*s %.*s", (int)q.method.size, (const char *)q.method.data, (int)q.target.size,
+                 (const char *)q.target.data, (int)q.body.size, (const char *)q.body.data);
+        link_answer(l, 307, "http://h:1/x", view_of_text("so\n"), WAIT);
+        ck_assert(!link_is_open(l));
+        while (socket_read_some(client, answer + strlen(answer) + 1 + at, 1000, 50, &got) == 0)
+            at += got;
+        ck_assert_ptr_nonnull(memmem(answer, strlen(answer) + 1 + at, "\r\nLocation: http://h:1/x\r\n", 26));
+        ck_assert_ptr_nonnull(memmem(answer, strlen(answer) + 1 + at, "\r\n\r\nso\n", 7));
+    }
+    socket_close(client);
+    link_free(l);
+    return err;
+}
+
+static int read_text(const char *request, char answer[4096])
+{
+    return read_request(request, strlen(request), 100, answer);
+}
+
+START_TEST(a_request_is_read_whole)
+{
+    char answer[4096];
+
+    ck_assert_int_eq(read_text("POST /a?b HTTP/1.1\r\nHost: h\r\ncontent-LENGTH: 3\r\n\r\nxyz", answer), 0);
+    ck_assert_str_eq(answer, "POST /a?b xyz");
+    ck_assert_int_eq(read_text("GET /a HTTP/1.1\r\n\r\n", answer), 0);
+    ck_assert_str_eq(answer, "GET /a ");
+    ck_assert_int_eq(read_text("POSTX\r\n\r\n", answer), 0);
+    ck_assert_str_eq(answer, " / ");
+}
+END_TEST
+
+START_TEST(a_request_that_is_not_whole_or_too_large_is_refused)
+{
+    char answer[4096], large[2 * LINK_REQUEST_MAX];
+
+    ck_assert_int_eq(read_text("POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nxy", answer), ERR_TIMEOUT);
+    ck_assert_int_eq(read_text("POST /a HTTP/1.1\r\nHost", answer), ERR_TIMEOUT);
+    ck_assert_int_eq(read_text("POST /a HTTP/1.1\r\nContent-Length: 5000\r\n\r\n", answer), ERR_MALFORMED);
+    ck_assert_int_eq(read_text("POST /a HTTP/1.1\r\nContent-Length: -1\r\n\r\n", answer), ERR_MALFORMED);
+    ck_assert_int_eq(read_text("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", answer),
+                     ERR_MALFORMED);
+    memset(large, 'x', sizeof large);
+    memcpy(large, "GET /", 5);
+    ck_assert_int_eq(read_request(large, sizeof large, 100, answer), ERR_MALFORMED);
+}
+END_TEST
+
 TEST_MAIN("greeting", a_greeting_tells_both_who_they_are, a_refused_greeting_says_why,
           a_welcome_from_another_or_with_another_version_is_malformed, who_does_not_answer_a_hello_is_given_up_in_time,
           who_begins_with_anything_but_a_hello_is_malformed, nothing_large_is_awaited_before_the_greeting,
           a_dripped_hello_does_not_stretch_the_deadline, http_is_sent_to_the_client_port,
-          a_strange_request_line_is_sent_to_the_root, a_request_line_without_end_is_malformed)
+          a_strange_request_line_is_sent_to_the_root, a_request_line_without_end_is_malformed, a_request_is_read_whole,
+          a_request_that_is_not_whole_or_too_large_is_refused)
