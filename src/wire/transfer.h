@@ -29,8 +29,8 @@ struct chunk {
     struct view bytes; /* at most CHUNK_BYTES_MAX, none behind the dump's size */
 };
 void chunk_encode(const struct chunk *c, struct bytes *out); /* all but the bytes, which follow as they are */
-/* c->bytes points into the payload. ERR_MALFORMED. */
-int chunk_decode(struct view payload, struct chunk *c);
+/* out->bytes points into the payload. ERR_MALFORMED. */
+int chunk_decode(struct view payload, struct chunk *out);
 
 struct chunk_taken {
     raft_id from, to;
