@@ -69,7 +69,9 @@ static void make_name(const struct options *o, struct identity *identity)
     if (o->name != NULL)
         snprintf(identity->name, sizeof identity->name, "%s", o->name);
     else if (identity->name[0] == '\0')
-        snprintf(identity->name, sizeof identity->name, "%07llx", (unsigned long long)(clock_random() & 0xfffffff));
+        /* Seven hexadecimal digits, the first a letter: all digits would be an id, and a number in JSON's log. */
+        snprintf(identity->name, sizeof identity->name, "%07llx",
+                 (unsigned long long)(0xa000000 + clock_random() % 0x6000000));
 }
 
 /* A directory that is no member yet, or not any more, gets an id that nobody ever had; one that was alone in a cluster of
