@@ -47,7 +47,10 @@ check "within a second (it took $took ms)" [ $took -lt $((1000 * slow)) ]
 term=$(term_of "$1")
 start "$old"
 eventually "the old leader is back" 10 ready "$old"
-equals "with what it missed" yes "$(curl -sS "localhost:$(port "$old")/db/after-stop?stale")"
+has_what_it_missed() {
+    [ "$(curl -sS "localhost:$(port "$old")/db/after-stop?stale")" = yes ]
+}
+eventually "with what it missed" 5 has_what_it_missed
 equals "and deposed nobody" "$term" "$(term_of "$1")"
 
 for n in 1 2 3; do
