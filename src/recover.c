@@ -140,7 +140,9 @@ static int open_all(const char *path, struct recovery *r, struct why *why)
         return err;
     if (datadir_identity(r->datadir)->joined == 0)
         return why_set(why, ERR_INVALID, "%s is no member of a cluster yet: there is nothing to recover", path);
-    err = log_store_open(datadir_log_path(r->datadir), ENV_MAX_SIZE, &r->log, why);
+    err = datadir_check_log(r->datadir, why);
+    if (err == 0)
+        err = log_store_open(datadir_log_path(r->datadir), ENV_MAX_SIZE, &r->log, why);
     if (err == 0)
         err = kv_store_open(datadir_kv_path(r->datadir), ENV_MAX_SIZE, READERS, &r->kv, why);
     if (err != 0)

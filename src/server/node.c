@@ -103,8 +103,10 @@ static int start_receivers(struct node *n)
 static int open_stores(struct node *n, struct why *why)
 {
     const struct node_options *o = &n->options;
-    int err = log_store_open(datadir_log_path(o->datadir), LOG_MAX_SIZE, &n->log, why);
+    int err = datadir_check_log(o->datadir, why);
 
+    if (err == 0)
+        err = log_store_open(datadir_log_path(o->datadir), LOG_MAX_SIZE, &n->log, why);
     if (err != 0)
         return err;
     return kv_store_open(datadir_kv_path(o->datadir), o->max_db_size, o->readers, &n->kv, why);

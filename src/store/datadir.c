@@ -179,7 +179,8 @@ static void note_owner(int lock, const char *owner)
 
 static int take_lock(struct datadir *d, const char *owner, struct why *why)
 {
-    d->lock = open(d->lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    /* Not through a link: what it leads to is not ours to overwrite. */
+    d->lock = open(d->lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (d->lock < 0)
         return fail(why, "open", d->lock_path);
     if (flock(d->lock, LOCK_EX | LOCK_NB) != 0)
@@ -278,7 +279,7 @@ static int read_identity(struct datadir *d, struct why *why)
 {
     char text[FILE_MAX];
     ssize_t size;
-    int fd = open(d->identity_path, O_RDONLY | O_CLOEXEC);
+    int fd = open(d->identity_path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* a pipe of that name must not hold us up */
 
     if (fd < 0)
         return errno == ENOENT ? ERR_NOT_FOUND : fail(why, "open", d->identity_path);
@@ -448,6 +449,25 @@ const char *datadir_dump_fresh_path(const struct datadir *d)
 const char *datadir_incoming_path(const struct datadir *d)
 {
     return d->incoming_path;
+}
+
+int datadir_check_log(const struct datadir *d, struct why *why)
+{
+    char file[PATH_MAX];
+    struct stat st;
+
+    if (d->identity.joined == 0)
+        return 0;
+    if (path_join(file, sizeof file, d->log_path, "data.mdb") != 0)
+        return why_set(why, ERR_TOO_LONG, "the name of the data directory is too long");
+    if (stat(file, &st) == 0)
+        return 0;
+    if (errno != ENOENT)
+        return fail(why, "look at", file);
+    return why_set(why, ERR_CORRUPT,
+                   "%s is gone, and with it the votes and entries of member %s: bring it back, or remove that member "
+                   "from its cluster and join with another DATADIR",
+                   file, d->identity.name);
 }
 
 int datadir_save(struct datadir *d, const struct identity *identity, struct why *why)

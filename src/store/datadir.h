@@ -44,6 +44,9 @@ const char *datadir_kv_path(const struct datadir *d);
 const char *datadir_dump_path(const struct datadir *d);
 const char *datadir_dump_fresh_path(const struct datadir *d);
 const char *datadir_incoming_path(const struct datadir *d);
+/* ERR_CORRUPT if a member's log is not there at all: with an empty one in its place it would vote twice in a term and forget
+ * entries that it vouched for (paper 5.1, figure 2: persistent state). Call it before the log is opened, which makes it. */
+int datadir_check_log(const struct datadir *d, struct why *why);
 /* Replaces the file atomically: old or new after a crash, and durable when it returns. */
 int datadir_save(struct datadir *d, const struct identity *identity, struct why *why);
 /* Copies identity and log, whose store no write goes on in, into a new directory DATADIR/recover-TIME, durably; its path

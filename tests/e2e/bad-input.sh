@@ -50,6 +50,18 @@ refuses 1 "$(port 1)" -p "$(port 1)" -peer-port "$(peer_port 2)" "$dir/node.2"
 refuses 1 "$(peer_port 1)" -p "$(port 2)" -peer-port "$(peer_port 1)" "$dir/node.2"
 answers PUT 1 /db/foo 201 -d bar
 
+# A member that lost its log may not vote or lead with an empty one in its place; one whose map was cut short ends clearly.
+mkdir "$dir/lost"
+cp -r "$dir/node.1/raftd" "$dir/node.1/kv" "$dir/lost/"
+refuses 1 'log/data.mdb is gone' -p "$(port 2)" -peer-port "$(peer_port 2)" "$dir/lost"
+rm -r "$dir/lost/kv"
+refuses 1 'log/data.mdb is gone' -p "$(port 2)" -peer-port "$(peer_port 2)" "$dir/lost"
+start 3
+eventually "member 3 is ready" 5 ready 3
+stop 3
+truncate -s 12288 "$dir/node.3/kv/data.mdb"
+refuses 1 'cut short' -p "$(port 3)" -peer-port "$(peer_port 3)" "$dir/node.3"
+
 # ---- bytes ----
 
 # send PORT: what comes from stdin, and prints the first line of what comes back (or nothing) within 3 seconds.

@@ -1,4 +1,5 @@
 /* The data directory: one owner, an identity that is old or new but never torn, and nobody else's directory. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/err.h"
 #include "store/datadir.h"
 #include "store_test.h"
 
@@ -313,8 +315,49 @@ START_TEST(no_permission_says_so)
 }
 END_TEST
 
+/* Paper 5.1: votes and entries are on disk before they are spoken of; without them a member must not speak again. */
+START_TEST(a_member_without_its_log_is_refused)
+{
+    struct datadir *d = open_dir("d");
+    struct why why = {""};
+
+    ck_assert_int_eq(datadir_check_log(d, &why), 0); /* no member yet */
+    ck_assert_int_eq(datadir_save(d, &someone, NULL), 0);
+    ck_assert_int_eq(datadir_check_log(d, &why), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(why.text, "d/log/data.mdb"));
+    ck_assert_int_eq(mkdir(temp_path("d/log"), 0700), 0);
+    write_text("d/log/data.mdb", "");
+    ck_assert_int_eq(datadir_check_log(d, &why), 0);
+    datadir_close(d);
+}
+END_TEST
+
+START_TEST(a_lock_that_leads_elsewhere_overwrites_nothing)
+{
+    char text[32];
+
+    ck_assert_int_eq(mkdir(temp_path("d"), 0700), 0);
+    write_text("precious", "precious");
+    ck_assert_int_eq(symlink(temp_path("precious"), temp_path("d/lock")), 0);
+    expect_refused("d", err_from_errno(ELOOP), "d/lock");
+    read_text("precious", text, sizeof text);
+    ck_assert_str_eq(text, "precious");
+}
+END_TEST
+
+START_TEST(a_pipe_is_no_identity)
+{
+    ck_assert_int_eq(mkdir(temp_path("d"), 0700), 0);
+    ck_assert_int_eq(mkfifo(temp_path("d/raftd"), 0600), 0);
+    expect_refused("d", ERR_CORRUPT, "d/raftd");
+}
+END_TEST
+
 static void add(TCase *t)
 {
+    tcase_add_test(t, a_member_without_its_log_is_refused);
+    tcase_add_test(t, a_lock_that_leads_elsewhere_overwrites_nothing);
+    tcase_add_test(t, a_pipe_is_no_identity);
     tcase_add_test(t, a_new_one_is_made_with_its_parents);
     tcase_add_test(t, the_identity_survives);
     tcase_add_test(t, a_second_owner_is_refused_and_told_the_first);
