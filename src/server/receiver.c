@@ -199,8 +199,11 @@ void *receiver_run(void *arg)
 
         if (err == ERR_CLOSED)
             break;
-        if (err == ERR_NO_RESOURCES)
+        if (err == ERR_NO_RESOURCES) { /* whatever the state of the listener: nothing else would tell us of a stop */
             nanosleep(&(struct timespec){.tv_nsec = OUT_OF_DESCRIPTORS_MS * 1000000L}, NULL);
+            if (!set_link(r, NULL))
+                break;
+        }
         if (err != 0)
             continue;
         if (set_link(r, link))
