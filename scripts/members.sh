@@ -33,10 +33,11 @@ start_member() {
 
 # member_is_ready N: it serves; ends the script with its last words if it is dead.
 member_is_ready() {
-    pid_of "$1" >/dev/null || {
+    if is_gone "$(cat "$home/node.$1.pid")"; then
         tail -n 5 "$home/node.$1.log" >&2
         die "member $1 ended (see above, and $home/node.$1.log)"
-    }
+    fi
+    pid_of "$1" >/dev/null || return 1 # just forked, it is not raftd yet
     is_ready "$(port_of "$1")"
 }
 

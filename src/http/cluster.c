@@ -392,6 +392,10 @@ static bool take_successor_object(struct exchange *x, char name[SERVICE_NAME_MAX
     json_decref(object);
     if (taken && name[0] == '\0' && id != 0)
         snprintf(name, SERVICE_NAME_MAX, "%llu", (unsigned long long)id);
+    if (taken && name[0] == '\0') { /* most likely a mistyped field: an empty body asks for the best */
+        bad_field(x, "name", "that of the member that shall lead");
+        return false;
+    }
     return taken;
 }
 
