@@ -184,7 +184,7 @@ static void applier_work(void *job)
             j->failed = "a committed entry cannot be read from the log";
     }
     if (j->err == 0)
-        j->err = kv_store_apply(j->kv, j->entries, j->count, j->results);
+        j->err = kv_store_apply(j->kv, j->entries, j->count, j->results, NULL);
 }
 
 static void applier_finish_requests(struct shared *s, struct applier_job *j)

@@ -32,6 +32,8 @@
 struct env {
     MDB_env *mdb;
     char *path;
+    struct env_options options;
+    uint64_t format; /* of the file */
     MDB_dbi tables[ENV_TABLES_MAX];
     uint64_t page_size, map_pages;
     uint64_t ready;     /* bytes of the file that are allocated and written, be it with zeros; the writer's */
@@ -239,9 +241,18 @@ static int get_meta(MDB_txn *txn, const char *name, struct view *out)
     return 0;
 }
 
-static int write_tables(MDB_env *mdb, const struct env_options *o)
+static int put_format(MDB_txn *txn, const struct env_options *o)
 {
     uint8_t format[KIND_SIZE + sizeof(uint64_t)];
+
+    CHECK(strlen(o->kind) == KIND_SIZE);
+    memcpy(format, o->kind, KIND_SIZE);
+    codec_put_u64(format + KIND_SIZE, o->format);
+    return put_meta(txn, FORMAT_NAME, view_of(format, sizeof format));
+}
+
+static int write_tables(MDB_env *mdb, const struct env_options *o)
+{
     MDB_txn *txn;
     MDB_dbi dbi;
     int rc = mdb_txn_begin(mdb, NULL, 0, &txn);
@@ -251,11 +262,8 @@ static int write_tables(MDB_env *mdb, const struct env_options *o)
     rc = mdb_dbi_open(txn, NULL, 0, &dbi);
     for (unsigned i = 0; rc == 0 && i < o->table_count; i++)
         rc = mdb_dbi_open(txn, o->tables[i].name, o->tables[i].flags | MDB_CREATE, &dbi);
-    CHECK(strlen(o->kind) == KIND_SIZE);
-    memcpy(format, o->kind, KIND_SIZE);
-    codec_put_u64(format + KIND_SIZE, o->format);
     if (rc == 0)
-        rc = put_meta(txn, FORMAT_NAME, view_of(format, sizeof format));
+        rc = put_format(txn, o);
     if (rc == 0)
         return mdb_txn_commit(txn);
     mdb_txn_abort(txn);
@@ -319,7 +327,8 @@ static int check_format(struct env *e, MDB_txn *txn, const struct env_options *o
     if (rc != 0 || value.size != KIND_SIZE + sizeof format)
         return why_set(why, ERR_CORRUPT, "%s is damaged: its format record does not add up", e->path);
     format = codec_get_u64(value.data + KIND_SIZE);
-    if (format != o->format)
+    e->format = format;
+    if (format > o->format || format < (o->oldest != 0 ? o->oldest : o->format))
         return why_set(why, ERR_FORMAT,
                        "%s has format %" PRIu64 ", but this version of raftd knows only format %" PRIu64, e->path,
                        format, o->format);
@@ -382,6 +391,7 @@ static struct env *env_new(const char *path, const struct env_options *o)
     struct env *e = xcalloc(1, sizeof *e);
 
     e->path = xstrdup(path);
+    e->options = *o;
     e->count = o->readers;
     e->readers = xcalloc(o->readers, sizeof *e->readers);
     for (unsigned i = o->readers; i-- > 0;) {
@@ -445,6 +455,16 @@ void env_close(struct env *e)
     free(e->readers);
     free(e->path);
     free(e);
+}
+
+uint64_t env_format(const struct env *e)
+{
+    return e->format;
+}
+
+int env_put_format(struct env *e, MDB_txn *txn)
+{
+    return env_error(e, put_format(txn, &e->options));
 }
 
 MDB_dbi env_table(const struct env *e, unsigned which)

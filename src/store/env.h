@@ -35,6 +35,7 @@ struct env_table {
 struct env_options {
     const char *kind;  /* 8 characters: what the environment holds, as it is written into it */
     uint64_t format;   /* the number that this version writes, and the highest that it reads */
+    uint64_t oldest;   /* the lowest that it reads, for env_format and env_put_format; 0: `format` alone */
     uint64_t map_size; /* bytes of address space, rounded up to pages */
     uint64_t spare;    /* but at least this much more than the file has already */
     unsigned flags;    /* of mdb_env_open, besides MDB_NOTLS */
@@ -59,6 +60,11 @@ int env_open(const char *path, const struct env_options *options, struct env **o
 void env_close(struct env *e); /* NULL is fine; no reader may be open */
 /* Removes a closed environment; a cut off removal can be repeated. 0 if it is not there. */
 int env_remove(const char *path);
+
+/* The format that the environment had when it was opened; and to say, in the transaction that brought it there, that it has
+ * that of this version. */
+uint64_t env_format(const struct env *e);
+int env_put_format(struct env *e, MDB_txn *txn);
 
 MDB_dbi env_table(const struct env *e, unsigned which);
 MDB_val env_val(struct view v); /* what goes into LMDB: it does not write there, though its type says nothing of it */

@@ -20,6 +20,7 @@ struct writing {
     struct dump_encoder *encoder;
     struct bytes out;
     uint64_t written;
+    uint64_t sum; /* of the records' hashes */
     const atomic_bool *cancel;
 };
 
@@ -54,6 +55,7 @@ static int write_records(struct writing *w, struct kv_view *v)
         err = kv_view_next(v, &record.key, &record.value, &record.index);
         if (err != 0)
             break;
+        w->sum += kv_record_hash(record.key, record.index, record.value);
         dump_encode_record(w->encoder, &record, &w->out);
         if (w->out.size >= PIECE_BYTES)
             err = flush(w);
@@ -76,6 +78,9 @@ static int write_all(struct writing *w, struct kv_view *v, uint64_t cluster, str
     header->members = position->members;
     dump_encode_header(w->encoder, header, &w->out);
     err = write_records(w, v);
+    /* Nobody shall be given a map that does not hold what was applied. */
+    if (err == 0 && w->sum + kv_config_hash(position->config_index, &position->members) != position->hash)
+        err = ERR_CORRUPT;
     if (err != 0)
         goto out;
     sum = dump_encode_end(w->encoder, &w->out);
@@ -180,21 +185,21 @@ static void rewind_file(struct reading *r)
     dump_decoder_reset(r->decoder);
 }
 
-static int insert(struct kv_store *s, MDB_cursor *c, const struct dump_record *record)
+static int insert(struct kv_store *s, MDB_cursor *c, const struct dump_record *record, uint64_t *sum)
 {
     MDB_val key = env_val(record->key);
-    MDB_val data = {.mv_size = INDEX_SIZE + record->value.size, .mv_data = NULL};
+    MDB_val data = {.mv_size = RECORD_HEAD + record->value.size, .mv_data = NULL};
+    uint64_t hash = kv_record_hash(record->key, record->index, record->value);
     int rc = mdb_cursor_put(c, &key, &data, MDB_APPEND | MDB_RESERVE);
 
     if (rc != 0)
         return env_error(s->env, rc);
-    codec_put_u64(data.mv_data, record->index);
-    if (record->value.size > 0)
-        memcpy((uint8_t *)data.mv_data + INDEX_SIZE, record->value.data, record->value.size);
+    kv_record_fill(data.mv_data, record->index, hash, record->value);
+    *sum += hash;
     return 0;
 }
 
-static int insert_all(struct kv_store *s, struct reading *r, MDB_txn *txn)
+static int insert_all(struct kv_store *s, struct reading *r, MDB_txn *txn, uint64_t *sum)
 {
     enum dump_step step = DUMP_WANTS_MORE;
     struct dump_record record;
@@ -208,16 +213,16 @@ static int insert_all(struct kv_store *s, struct reading *r, MDB_txn *txn)
     while (err == 0 && step != DUMP_END) {
         err = next(r, &step, &record);
         if (err == 0 && step == DUMP_RECORD)
-            err = insert(s, c, &record);
+            err = insert(s, c, &record, sum);
     }
     mdb_cursor_close(c);
     return err;
 }
 
-static int put_header(struct kv_store *s, MDB_txn *txn, const struct dump_header *h)
+static int put_header(struct kv_store *s, MDB_txn *txn, const struct dump_header *h, uint64_t records)
 {
     struct bytes members;
-    int err = kv_put_position(s, txn, h->position);
+    int err = kv_put_position(s, txn, h->position, records);
 
     bytes_init(&members, MEMBERS_SIZE_MAX);
     members_encode(&h->members, &members);
@@ -231,22 +236,26 @@ static int put_header(struct kv_store *s, MDB_txn *txn, const struct dump_header
 
 static int replace(struct kv_store *s, struct reading *r)
 {
+    const struct dump_header *header = dump_decoder_header(r->decoder);
+    struct kv_sum sum = {0, 0};
     uint64_t used = 0;
     MDB_txn *txn;
     int err = env_write_begin(s->env, &txn);
 
     if (err != 0)
         return err;
-    err = insert_all(s, r, txn);
+    err = insert_all(s, r, txn, &sum.records);
     if (err == 0)
-        err = put_header(s, txn, dump_decoder_header(r->decoder));
+        err = put_header(s, txn, header, sum.records);
     if (err != 0) /* a file that was whole a moment ago is no fault of the map's */
         return env_write_abort(s->env, txn, err == ERR_CORRUPT ? ERR_FORMAT : err);
     used = env_used_pages(s->env, txn) * env_page_size(s->env);
     err = env_write_commit(s->env, txn);
     if (err != 0)
         return err;
-    s->applied = dump_decoder_header(r->decoder)->position;
+    sum.config = kv_config_hash(header->config_index, &header->members);
+    s->applied = header->position;
+    s->sum = sum;
     atomic_store(&s->used, used);
     atomic_store(&s->disk_free, env_disk_free(s->env));
     return env_sync(s->env);

@@ -1,4 +1,4 @@
-/* kv_private.h -- the inside of the map, shared by kv_store.c and kv_dump.c. */
+/* kv_private.h -- the inside of the map, shared by the files kv_*.c. */
 #ifndef STORE_KV_PRIVATE_H
 #define STORE_KV_PRIVATE_H
 
@@ -9,7 +9,13 @@
 
 enum { MAP };
 
-#define INDEX_SIZE 8u /* what a value begins with */
+#define INDEX_SIZE  8u
+#define RECORD_HEAD 16u /* what a value begins with: u64 index of its last change, u64 hash (kv_record.c) */
+
+/* What the map's hash is the sum of (kv_record.c). */
+struct kv_sum {
+    uint64_t records, config;
+};
 
 struct kv_view {
     struct kv_store *store;
@@ -24,10 +30,12 @@ struct kv_store {
     struct env *env;
     uint64_t max_size, reserve;
     struct raft_pos applied; /* the applier's; changed only after a commit */
+    struct kv_sum sum;       /* likewise */
     struct {
         MDB_txn *txn; /* NULL: nothing is applied that is not committed */
         MDB_cursor *map;
         struct raft_pos at;   /* of the last entry applied in it */
+        struct kv_sum sum;    /* after that entry */
         struct entry *config; /* the last configuration in it, or NULL */
         bool grows;           /* it holds a set that changes something */
     } open;                   /* the applier's */
@@ -36,9 +44,23 @@ struct kv_store {
     struct kv_view *views;    /* one for each of the environment's readers */
 };
 
+/* ---- kv_record.c ---- */
+
+uint64_t kv_record_hash(struct view key, raft_index index, struct view value);
+uint64_t kv_config_hash(raft_index index, const struct members *members);
+/* Writes what a value begins with, and the value behind it; `hash` is kv_record_hash of it. */
+void kv_record_fill(uint8_t *out, raft_index index, uint64_t hash, struct view value);
+/* ERR_CORRUPT: too short to be a record. Nothing is verified. */
+int kv_record_head(const MDB_val *data, raft_index *index, uint64_t *hash);
+/* The same, and the value; ERR_CORRUPT also where the hash is wrong. */
+int kv_record_split(struct view key, const MDB_val *data, struct view *value, raft_index *index);
+/* Brings a map of format 1, which had no hashes, to this one, in one transaction. */
+int kv_upgrade(struct kv_store *s);
+
 /* The records beside the map, as of a transaction. */
 int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out);
-int kv_put_position(struct kv_store *s, MDB_txn *txn, struct raft_pos applied);
+int kv_read_sum(struct kv_store *s, MDB_txn *txn, struct kv_sum *out);
+int kv_put_position(struct kv_store *s, MDB_txn *txn, struct raft_pos applied, uint64_t records);
 int kv_put_members(struct kv_store *s, MDB_txn *txn, raft_index index, struct view payload);
 int kv_put_installed(struct kv_store *s, MDB_txn *txn, raft_index index);
 

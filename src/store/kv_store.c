@@ -1,5 +1,5 @@
-/* Table "map": key -> u64 index of its last change, then the value. Records: "position" u64 index, u64 term of the last entry
- * applied; "members" u64 index of the configuration entry, then its payload (wire/members.h); "installed" u64 index of the
+/* Table "map": key -> u64 index of its last change, u64 hash, then the value (kv_record.c). Records: "position" u64 index, u64
+ * term of the last entry applied, u64 sum of the hashes of all records; "members" u64 index of the configuration entry, then its payload (wire/members.h); "installed" u64 index of the
  * dump that was loaded last.
  *
  * Room. The map is as large as max_size says; it does not grow while it is open. The last sixteenth of it (RESERVE_MIN ..
@@ -28,20 +28,22 @@ static_assert(COMMAND_KEY_MAX <= LMDB_KEY_MAX, "a key must fit into LMDB's");
 
 /* ---- opening ---- */
 
-static int read_position(struct kv_store *s, MDB_txn *txn, struct raft_pos *out)
+static int read_position(struct kv_store *s, MDB_txn *txn, struct raft_pos *out, uint64_t *records)
 {
     struct view value;
     int err = env_meta_get(s->env, txn, "position", &value);
 
     if (err == ERR_NOT_FOUND) {
         *out = (struct raft_pos){0}; /* a new map */
+        *records = 0;
         return 0;
     }
     if (err != 0)
         return err;
-    if (value.size != 16)
+    if (value.size != 24 && !(value.size == 16 && env_format(s->env) < KV_STORE_FORMAT))
         return ERR_CORRUPT;
     *out = (struct raft_pos){.index = codec_get_u64(value.data), .term = codec_get_u64(value.data + 8)};
+    *records = value.size == 24 ? codec_get_u64(value.data + 16) : 0;
     return 0;
 }
 
@@ -52,7 +54,9 @@ static int load(struct kv_store *s)
 
     if (err != 0)
         return err;
-    err = read_position(s, r->txn, &s->applied);
+    err = read_position(s, r->txn, &s->applied, &s->sum.records);
+    if (err == 0)
+        err = kv_read_sum(s, r->txn, &s->sum);
     if (err == 0)
         atomic_store(&s->used, env_used_pages(s->env, r->txn) * env_page_size(s->env));
     atomic_store(&s->disk_free, env_disk_free(s->env));
@@ -74,6 +78,7 @@ int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct 
     const uint64_t size = max_size < SIZE_MIN ? SIZE_MIN : max_size;
     const struct env_options options = {.kind = "raftdmap",
                                         .format = KV_STORE_FORMAT,
+                                        .oldest = KV_STORE_OLDEST,
                                         .map_size = size,
                                         .spare = reserve_of(size),
                                         .flags = MDB_NOMETASYNC, /* the log repeats what a power cut takes back */
@@ -88,7 +93,16 @@ int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct 
     s->max_size = size;
     s->reserve = options.spare;
     s->views = xcalloc(options.readers, sizeof *s->views);
-    err = load(s);
+    err = env_format(s->env) < KV_STORE_FORMAT ? kv_upgrade(s) : 0;
+    if (err == ERR_NO_SPACE) {
+        why_set(why, err,
+                "%s is of an older format, and there is no room to bring it to this one: start once with a "
+                "-max-db-size of twice its size, on a disk that has as much free",
+                path);
+        goto out;
+    }
+    if (err == 0)
+        err = load(s);
     if (err != 0) {
         why_set(why, err, "%s does not add up: %s", path, err_text(err));
         goto out;
@@ -147,13 +161,27 @@ static int read_installed(struct kv_store *s, MDB_txn *txn, raft_index *index)
 int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out)
 {
     raft_index installed = 0;
-    int err = read_position(s, txn, &out->applied);
+    int err = read_position(s, txn, &out->applied, &out->hash);
 
     if (err == 0)
         err = read_members(s, txn, out);
     if (err == 0)
         err = read_installed(s, txn, &installed);
     out->installed = installed != 0 && installed == out->applied.index;
+    out->hash += kv_config_hash(out->config_index, &out->members);
+    return err;
+}
+
+int kv_read_sum(struct kv_store *s, MDB_txn *txn, struct kv_sum *out)
+{
+    struct kv_position *position = xmalloc(sizeof *position);
+    int err = kv_read_position(s, txn, position);
+
+    if (err == 0) {
+        out->config = kv_config_hash(position->config_index, &position->members);
+        out->records = position->hash - out->config;
+    }
+    free(position);
     return err;
 }
 
@@ -177,16 +205,25 @@ int kv_store_position(struct kv_store *s, struct kv_position *out)
 static int set(struct kv_store *s, const struct command *c, raft_index index)
 {
     MDB_val key = env_val(c->key);
-    MDB_val data = {.mv_size = INDEX_SIZE + c->value.size, .mv_data = NULL};
+    MDB_val data = {.mv_size = RECORD_HEAD + c->value.size, .mv_data = NULL};
+    uint64_t hash = kv_record_hash(c->key, index, c->value);
     int rc = mdb_cursor_put(s->open.map, &key, &data, MDB_RESERVE);
 
     if (rc != 0)
         return env_error(s->env, rc);
-    codec_put_u64(data.mv_data, index);
-    if (c->value.size > 0)
-        memcpy((uint8_t *)data.mv_data + INDEX_SIZE, c->value.data, c->value.size);
+    kv_record_fill(data.mv_data, index, hash, c->value);
+    s->open.sum.records += hash;
     s->open.grows = true;
     return 0;
+}
+
+/* What a condition is decided by must be what was written. Else the old record only goes, and its hash out of the sum. */
+static int look_at_old(const struct command *c, const MDB_val *old, raft_index *current, uint64_t *hash)
+{
+    struct view value;
+    int err = kv_record_head(old, current, hash);
+
+    return err == 0 && c->condition != COMMAND_ALWAYS ? kv_record_split(c->key, old, &value, current) : err;
 }
 
 /* A command that does not decode has passed every checksum: going on without it would make us differ from members that
@@ -195,21 +232,20 @@ static int apply_command(struct kv_store *s, struct entry *e, raft_index index, 
 {
     struct command c;
     raft_index current = 0;
+    uint64_t hash = 0;
     MDB_val key, old;
-    int rc;
+    int rc, err;
 
     if (command_decode(entry_payload(e), &c) != 0)
         return ERR_CORRUPT;
     key = env_val(c.key);
     rc = mdb_cursor_get(s->open.map, &key, &old, MDB_SET);
-    if (rc == 0 && old.mv_size < INDEX_SIZE)
-        return ERR_CORRUPT;
-    if (rc == 0)
-        current = codec_get_u64(old.mv_data);
-    else if (rc != MDB_NOTFOUND)
-        return env_error(s->env, rc);
+    err = rc == 0 ? look_at_old(&c, &old, &current, &hash) : rc == MDB_NOTFOUND ? 0 : env_error(s->env, rc);
+    if (err != 0)
+        return err;
     if (!command_decide(&c, index, current, result))
         return 0;
+    s->open.sum.records -= hash;
     switch (c.op) {
     case COMMAND_SET:
         return set(s, &c, index);
@@ -217,6 +253,20 @@ static int apply_command(struct kv_store *s, struct entry *e, raft_index index, 
         return env_error(s->env, mdb_cursor_del(s->open.map, 0)); /* it stands on the key */
     }
     return ERR_CORRUPT;
+}
+
+static int apply_config(struct kv_store *s, struct entry *e, raft_index index)
+{
+    struct members *members = xmalloc(sizeof *members);
+    int err = members_decode(entry_payload(e), members) == 0 ? 0 : ERR_CORRUPT;
+
+    if (err == 0) {
+        s->open.sum.config = kv_config_hash(index, members);
+        entry_unref(s->open.config);
+        s->open.config = entry_ref(e);
+    }
+    free(members);
+    return err;
 }
 
 static int apply_entry(struct kv_store *s, struct entry *e, raft_index index, struct command_result *result)
@@ -227,19 +277,18 @@ static int apply_entry(struct kv_store *s, struct entry *e, raft_index index, st
     case RAFT_COMMAND:
         return apply_command(s, e, index, result);
     case RAFT_CONFIG:
-        entry_unref(s->open.config);
-        s->open.config = entry_ref(e);
-        return 0;
+        return apply_config(s, e, index);
     }
     return ERR_CORRUPT;
 }
 
-int kv_put_position(struct kv_store *s, MDB_txn *txn, struct raft_pos applied)
+int kv_put_position(struct kv_store *s, MDB_txn *txn, struct raft_pos applied, uint64_t records)
 {
-    uint8_t value[16];
+    uint8_t value[24];
 
     codec_put_u64(value, applied.index);
     codec_put_u64(value + 8, applied.term);
+    codec_put_u64(value + 16, records);
     return env_meta_put(s->env, txn, "position", view_of(value, sizeof value));
 }
 
@@ -268,10 +317,6 @@ int kv_put_members(struct kv_store *s, MDB_txn *txn, raft_index index, struct vi
 
 static int put_config(struct kv_store *s, struct entry *config)
 {
-    struct members members;
-
-    if (members_decode(entry_payload(config), &members) != 0)
-        return ERR_CORRUPT;
     return kv_put_members(s, s->open.txn, entry_pos(config).index, entry_payload(config));
 }
 
@@ -298,6 +343,7 @@ static int open_begin(struct kv_store *s)
         return err;
     }
     s->open.at = s->applied;
+    s->open.sum = s->sum;
     return 0;
 }
 
@@ -316,7 +362,8 @@ static int open_abort(struct kv_store *s, int err)
     return err;
 }
 
-int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
+int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results,
+                   uint64_t *hashes)
 {
     int err = 0;
 
@@ -332,6 +379,8 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
         CHECK(pos.term >= s->open.at.term);
         s->open.at = pos;
         err = apply_entry(s, entries[i], pos.index, &results[i]);
+        if (hashes != NULL)
+            hashes[i] = s->open.sum.records + s->open.sum.config;
     }
     if (err == 0 && s->open.grows && !leaves_room_for_deletes(s, used_by_open(s)))
         err = ERR_NO_SPACE;
@@ -341,12 +390,13 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
 int kv_store_commit(struct kv_store *s)
 {
     struct raft_pos at = s->open.at;
+    struct kv_sum sum = s->open.sum;
     uint64_t used = 0;
     int err = 0;
 
     if (s->open.txn == NULL)
         return 0;
-    err = kv_put_position(s, s->open.txn, at);
+    err = kv_put_position(s, s->open.txn, at, sum.records);
     if (err == 0 && s->open.config != NULL)
         err = put_config(s, s->open.config);
     if (err != 0)
@@ -358,6 +408,7 @@ int kv_store_commit(struct kv_store *s)
     if (err != 0)
         return err;
     s->applied = at;
+    s->sum = sum;
     atomic_store(&s->used, used);
     atomic_store(&s->disk_free, env_disk_free(s->env));
     return 0;
@@ -368,12 +419,13 @@ int kv_store_commit(struct kv_store *s)
 int kv_store_sync(struct kv_store *s, raft_index *settled)
 {
     struct raft_pos applied = {0};
+    uint64_t records = 0;
     struct env_reader *r;
     int err = env_read_begin(s->env, &r);
 
     if (err != 0)
         return err;
-    err = read_position(s, r->txn, &applied); /* before the flush: what is committed now, the flush covers */
+    err = read_position(s, r->txn, &applied, &records); /* before the flush: what is committed now, the flush covers */
     env_read_end(s->env, r);
     if (err == 0)
         err = env_sync(s->env);
@@ -445,12 +497,13 @@ int kv_view_open(struct kv_store *s, struct kv_view **out)
 {
     struct env_reader *r;
     struct raft_pos applied;
+    uint64_t records;
     struct kv_view *v;
     int err = env_read_begin(s->env, &r);
 
     if (err != 0)
         return err;
-    err = read_position(s, r->txn, &applied);
+    err = read_position(s, r->txn, &applied, &records);
     if (err != 0) {
         env_read_end(s->env, r);
         return err;
@@ -472,15 +525,6 @@ raft_index kv_view_applied(const struct kv_view *v)
     return v->applied;
 }
 
-static int split(const MDB_val *data, struct view *value, raft_index *index)
-{
-    if (data->mv_size < INDEX_SIZE)
-        return ERR_CORRUPT;
-    *index = codec_get_u64(data->mv_data);
-    *value = view_of((const uint8_t *)data->mv_data + INDEX_SIZE, data->mv_size - INDEX_SIZE);
-    return 0;
-}
-
 int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index)
 {
     struct env *env = v->store->env;
@@ -491,7 +535,7 @@ int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_ind
     if (key.size == 0 || key.size > LMDB_KEY_MAX)
         return ERR_NOT_FOUND;
     err = env_error(env, mdb_get(v->reader->txn, env_table(env, MAP), &k, &data));
-    return err == 0 ? split(&data, value, index) : err;
+    return err == 0 ? kv_record_split(key, &data, value, index) : err;
 }
 
 int kv_view_seek(struct kv_view *v, struct view from, bool after)
@@ -527,5 +571,5 @@ int kv_view_next(struct kv_view *v, struct view *key, struct view *value, raft_i
     if (err != 0)
         return err;
     *key = view_of(k.mv_data, k.mv_size);
-    return split(&data, value, index);
+    return kv_record_split(*key, &data, value, index);
 }

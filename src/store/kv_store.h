@@ -18,7 +18,8 @@
 #include "wire/members.h"
 #include "wire/transfer.h"
 
-#define KV_STORE_FORMAT 1
+#define KV_STORE_FORMAT 2
+#define KV_STORE_OLDEST 1 /* it is brought to the present format when it is opened */
 
 struct kv_store;
 
@@ -32,16 +33,19 @@ struct kv_position {
     raft_index config_index; /* 0: no configuration yet */
     struct members members;
     bool installed; /* it was loaded from a dump, and nothing has been applied since: the log may not know of it yet */
+    uint64_t
+        hash; /* of all that members must agree in at this position; it does not depend on how the map came about */
 };
 int kv_store_position(struct kv_store *s, struct kv_position *out);
 
 /* Applies entries (consecutive, the first one right after the last one applied) in the open transaction, beginning one if
  * there is none. results[i] is meaningful for commands only, and certain from now on, for the log repeats what a crash takes
- * back; but no view shows it before kv_store_commit. Any error takes back all that is not committed, this call's entries
- * and earlier ones, which are then to be applied again: ERR_NO_SPACE: try again when there is room. ERR_IO, ERR_CORRUPT: the
- * store cannot go on. A delete is applied even where a set would be ERR_NO_SPACE for reaching max_size: some pages are held
+ * back; but no view shows it before kv_store_commit. hashes[i] (NULL is fine) is the map's hash after entry i (kv_position). Any error takes back all that is not committed, this call's entries
+ * and earlier ones, which are then to be applied again: ERR_NO_SPACE: try again when there is room. ERR_IO, ERR_CORRUPT (a
+ * record that a condition is about is damaged, too): the store cannot go on. A delete is applied even where a set would be ERR_NO_SPACE for reaching max_size: some pages are held
  * back. */
-int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results);
+int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results,
+                   uint64_t *hashes);
 /* Commits what was applied, with its position and configuration; from then on views show it. 0 if there is nothing to commit.
  * Errors as kv_store_apply. By the thread that applied. */
 int kv_store_commit(struct kv_store *s);
@@ -75,10 +79,11 @@ struct kv_view;
 int kv_view_open(struct kv_store *s, struct kv_view **out); /* ERR_NO_RESOURCES: too many open */
 void kv_view_close(struct kv_view *v);                      /* NULL is fine */
 raft_index kv_view_applied(const struct kv_view *v);
-/* Views into the map, valid until kv_view_close. ERR_NOT_FOUND. *index: the key's last change. */
+/* Views into the map, valid until kv_view_close. ERR_NOT_FOUND; ERR_CORRUPT: what is stored is not what was written. *index:
+ * the key's last change. */
 int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index);
 /* Positions before the first key >= from (after = false) or > from (after = true); then kv_view_next gives key after key
- * in memcmp order; ERR_NOT_FOUND at the end. */
+ * in memcmp order; ERR_NOT_FOUND at the end; ERR_CORRUPT as above: the next call goes on behind that key, which is given. */
 int kv_view_seek(struct kv_view *v, struct view from, bool after);
 int kv_view_next(struct kv_view *v, struct view *key, struct view *value, raft_index *index);
 

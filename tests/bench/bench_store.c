@@ -101,7 +101,7 @@ static void apply(unsigned count, unsigned key, unsigned step)
     for (unsigned i = 0; i < count; i++)
         entries[i] = set_at(kv_last + 1 + i, key + i * step);
     start = now_ns(CLOCK_MONOTONIC);
-    CHECK(kv_store_apply(kv, entries, count, results) == 0);
+    CHECK(kv_store_apply(kv, entries, count, results, NULL) == 0);
     CHECK(kv_store_commit(kv) == 0);
     samples[0] = now_ns(CLOCK_MONOTONIC) - start;
     kv_last += count;

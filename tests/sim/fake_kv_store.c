@@ -136,7 +136,8 @@ static int fails(struct kv_store *s)
     return err;
 }
 
-int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
+int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results,
+                   uint64_t *hashes)
 {
     struct machine *m = s->machine;
     int err = fails(s);
@@ -144,8 +145,11 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
     if (err != 0)
         return err;
     check_apply(s, entries, count);
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < count; i++) {
         apply_one(s, entries[i], &results[i]);
+        if (hashes != NULL)
+            hashes[i] = s->now.hash;
+    }
     trace(m->world, TRACE_APPLY, m, entry_pos(entries[0]).index, entry_pos(entries[count - 1]).index, s->now.hash, 0);
     return 0;
 }

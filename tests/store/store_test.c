@@ -97,7 +97,7 @@ struct entry *config_at(raft_index index, raft_term term, unsigned members)
 
 int apply_and_commit(struct kv_store *s, struct entry *const *entries, unsigned count, struct command_result *results)
 {
-    int err = kv_store_apply(s, entries, count, results);
+    int err = kv_store_apply(s, entries, count, results, NULL);
 
     return err == 0 ? kv_store_commit(s) : err;
 }
