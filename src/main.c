@@ -239,6 +239,7 @@ static int open_member(struct life *l, struct why *why)
         .profile = o->profile,
         .forming = o->profile == PROFILE_RAFTD ? o->cluster : NULL,
         .max_db_size = o->max_db_size,
+        .max_value_size = o->max_value_size,
         .log_max_entries = o->log_max_entries,
         .log_max_bytes = o->log_max_size,
         .readers = (unsigned)o->threads + READERS_EXTRA,

@@ -350,12 +350,14 @@ void raft_next_write(struct raft *r, raft_time now, struct raft_write *w)
     r->write_in_flight = true;
     r->write_since = r->now;
     r->writing = r->terms.last;
+    if (r->write_failed && !r->begin_anew && !hard_state_saved(r))
+        r->writing = r->durable; /* without entries */
     *w = (struct raft_write){
         .hard = {.term = r->term, .vote = r->vote},
         .begin_anew = r->begin_anew,
         .base = r->anew,
         .first = r->durable + 1,
-        .last = r->terms.last,
+        .last = r->writing,
         .keep_from = r->keep.index + 1,
     };
 }
@@ -366,6 +368,7 @@ void raft_wrote(struct raft *r, raft_time now, const struct raft_write *w)
     assert(r->write_in_flight);
     assert(r->writing >= r->durable);
     r->write_in_flight = false;
+    r->write_failed = false;
     r->saved = w->hard;
     r->kept = w->keep_from - 1;
     if (w->begin_anew && w->base.index == r->anew.index)
@@ -383,7 +386,13 @@ void raft_write_failed(struct raft *r, raft_time now)
     time_passes(r, now);
     assert(r->write_in_flight);
     r->write_in_flight = false;
+    r->write_failed = true;
     r->writing = r->durable;
+}
+
+void raft_set_full(struct raft *r, bool full)
+{
+    r->full = full;
 }
 
 /* ---- the map ------------------------------------------------------------------------------------------------------- */

@@ -102,6 +102,7 @@ struct peer {
     raft_index match, next;
     raft_time since;     /* when this view began */
     raft_time heard;     /* when it last answered; 0: not yet in this term */
+    bool full;           /* so it said when it last answered */
     raft_time append_at; /* the next append leaves then at the latest: heartbeat, or retry of a probe */
     raft_time tell_at;   /* a commit index alone may leave from then on */
     raft_time take_over_at;
@@ -167,6 +168,8 @@ struct raft {
     raft_index durable; /* the disk's log is ours up to here */
     raft_index writing; /* what the write in flight may make durable; D4 */
     bool write_in_flight;
+    bool write_failed; /* the last one found no room */
+    bool full;         /* no room for what clients bring */
     raft_time write_since;
     struct raft_pos keep; /* entries up to here need not be kept */
     raft_index kept;      /* the index that the last durable write gave for that */

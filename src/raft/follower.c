@@ -53,6 +53,7 @@ void follower_answer(const struct raft *r, const struct peer *p, struct raft_mes
     m->appended.index = p->ack.ok ? acknowledged(r) : p->ack.index;
     m->appended.hint = p->ack.ok ? 0 : p->ack.hint;
     m->appended.round = p->ack.round;
+    m->appended.full = r->full;
 }
 
 void follower_wrote(struct raft *r)

@@ -54,18 +54,28 @@ static uint64_t match_of(const struct peer *p)
     return p->match;
 }
 
-/* The voter to hand over to: one that answers, with the longest log. NULL if there is none. */
-static struct peer *best_heir(struct raft *r)
+/* Whether leadership is better with `p` than with `q`: with one that answers, then with one that has room, then with the
+ * longest log. */
+static bool better_heir(const struct raft *r, const struct peer *p, const struct peer *q)
 {
-    struct peer *best = NULL;
+    if (leader_heard(r, p) != leader_heard(r, q))
+        return leader_heard(r, p);
+    if (p->full != q->full)
+        return q->full;
+    return p->match > q->match;
+}
+
+/* The voter to hand over to. NULL if there is none. */
+static const struct peer *best_heir(const struct raft *r)
+{
+    const struct peer *best = NULL;
 
     for (unsigned i = 0; i < r->peer_count; i++) {
-        struct peer *p = &r->peers[i];
+        const struct peer *p = &r->peers[i];
 
         if (!p->member || !config_has_voter(config_in_force(r), p->id))
             continue;
-        if (best == NULL || leader_heard(r, p) > leader_heard(r, best) ||
-            (leader_heard(r, p) == leader_heard(r, best) && p->match > best->match))
+        if (best == NULL || better_heir(r, p, best))
             best = p;
     }
     return best;
@@ -74,11 +84,11 @@ static struct peer *best_heir(struct raft *r)
 /* Our last word as a leader: the best of the others need not wait for its election timeout. */
 static void resign(struct raft *r)
 {
-    struct peer *heir = best_heir(r);
+    const struct peer *heir = best_heir(r);
 
     become_follower(r, r->term, 0);
     if (heir != NULL) {
-        heir->take_over = true;
+        peer_find(r, heir->id)->take_over = true;
         raft_note(r, RAFT_EVENT_TRANSFER, heir->id, heir->match);
     }
 }
@@ -117,6 +127,7 @@ void leader_answered(struct raft *r, const struct raft_message *m)
         return;
     p->used = r->now;
     p->heard = r->now;
+    p->full = m->appended.full;
     p->round = most(p->round, least(m->appended.round, r->ticket));
     if (m->appended.ok)
         progress_acked(r, p, m->appended.index);
@@ -173,18 +184,40 @@ void leader_tick(struct raft *r)
 
 void raft_transfer(struct raft *r, raft_time now, raft_id to)
 {
-    struct peer *p;
+    const struct peer *best = NULL;
+    struct peer *p = NULL;
 
     r->now = most(r->now, now);
     if (r->role != RAFT_LEADER || r->transfer_to != 0)
         return;
-    p = to == 0 ? best_heir(r) : peer_find(r, to);
+    best = best_heir(r);
+    p = to != 0 ? peer_find(r, to) : best != NULL ? peer_find(r, best->id) : NULL;
     if (p == NULL || !p->member || !config_has_voter(config_in_force(r), p->id))
         return;
     r->transfer_to = p->id;
     r->transfer_by = r->now + r->election_ms;
     p->take_over_at = 0;
     raft_note(r, RAFT_EVENT_TRANSFER, p->id, p->match);
+}
+
+raft_id raft_heir_with_room(const struct raft *r)
+{
+    const struct peer *best = NULL;
+
+    if (r->role != RAFT_LEADER || !r->full || r->transfer_to != 0)
+        return 0;
+    best = best_heir(r);
+    return best != NULL && !best->full && best->heard != 0 && leader_heard(r, best) ? best->id : 0;
+}
+
+static uint64_t has_room(const struct peer *p)
+{
+    return !p->full;
+}
+
+bool raft_quorum_has_room(const struct raft *r)
+{
+    return quorum_of(r, 1, has_room) != 0;
 }
 
 raft_time leader_take_over_due(const struct raft *r, const struct peer *p)

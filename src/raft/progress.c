@@ -85,6 +85,7 @@ void progress_begin(struct raft *r, struct peer *p)
     p->match = 0;
     p->since = r->now;
     p->heard = 0;
+    p->full = false;
     p->tell_at = 0;
     p->take_over_at = 0;
     p->commit_told = 0;

@@ -110,6 +110,7 @@ struct raft_message {
                                  not ok: the leader should try this index as prev.index */
             raft_term hint;   /* not ok: our term at `index`, 0 where we do not know it */
             uint64_t round;
+            bool full; /* it has no room for more (raft_set_full) */
         } appended;
         struct {
             struct raft_pos pos; /* the leader offers its map as of this position */
@@ -167,6 +168,15 @@ uint64_t raft_read(struct raft *r, raft_time now);
  * succeeded or an election timeout has passed. No effect if not the leader or without another voter. */
 void raft_transfer(struct raft *r, raft_time now, raft_id to);
 
+/* Whether this member has room for what clients bring. A follower's next answer tells its leader. */
+void raft_set_full(struct raft *r, bool full);
+/* For a leader that is full: the voter that answers and is not, the one furthest if there are several; 0: we have room, do
+ * not lead, or all are full. */
+raft_id raft_heir_with_room(const struct raft *r);
+/* Whether a quorum of the voters is not full as far as a leader knows: more may be brought. It counts itself as not full: its
+ * caller knows better how much it has room for. */
+bool raft_quorum_has_room(const struct raft *r);
+
 /* The connection from `peer` was closed or reset by its side, as when its process dies. A follower whose leader that is need
  * not wait for its election timeout: it asks for pre-votes within a heartbeat interval, and grants them. A matter of
  * liveness alone: votes are as safe as ever, and a leader that a quorum still hears loses no pre-vote. */
@@ -183,7 +193,8 @@ raft_time raft_write_due(const struct raft *r); /* RAFT_NEVER while a write is i
 raft_time raft_apply_due(const struct raft *r); /* RAFT_NEVER while a hand-out of raft_next_apply is unreported */
 raft_time raft_send_due(const struct raft *r, raft_id peer); /* may lie in the future: heartbeats, retries */
 
-/* One durable transaction: the hard state; with begin_anew all entries go and the log begins after `base` (a map was
+/* One durable transaction. After a write that failed for want of room (raft_write_failed) a hard state that is not saved goes
+ * without entries, for a vote takes no room to speak of and others wait for it. The hard state; with begin_anew all entries go and the log begins after `base` (a map was
  * installed); entries first .. last, replacing whatever stood at first and after it (first > last: no entries); and entries
  * before keep_from need not be kept. */
 struct raft_write {

@@ -108,7 +108,8 @@ static bool same_voted(const struct raft_message *a, const struct raft_message *
 static bool same_appended(const struct raft_message *a, const struct raft_message *b)
 {
     return a->term == b->term && a->appended.ok == b->appended.ok && a->appended.index == b->appended.index &&
-           a->appended.hint == b->appended.hint && a->appended.round == b->appended.round;
+           a->appended.hint == b->appended.hint && a->appended.round == b->appended.round &&
+           a->appended.full == b->appended.full;
 }
 
 /* Is this still the message of that kind that we would send? */

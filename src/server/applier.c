@@ -239,8 +239,8 @@ static void applier_failed(struct shared *s, raft_time now, const struct applier
     }
     if (s->retry_apply_at == 0)
         log_error("no space for the map: clients get 507 until there is room; member=%s", s->name);
-    s->no_space = true;
     s->retry_apply_at = now + NO_SPACE_RETRY_MS;
+    shared_note_room(s);
 }
 
 /* Without room it is tried again; a file that is no good, another is sent for. */
@@ -253,7 +253,7 @@ static void applier_loaded(struct shared *s, raft_time now, const struct applier
             break;
         shared_installed(s, now, &j->position);
         s->retry_apply_at = 0;
-        s->no_space = s->retry_write_at != 0;
+        shared_note_room(s);
         break;
     case ERR_NO_SPACE:
     case ERR_STOPPED:
@@ -273,8 +273,8 @@ static void applier_loaded(struct shared *s, raft_time now, const struct applier
         return;
     if (s->retry_apply_at == 0)
         log_error("no space for the map that a leader sent; member=%s", s->name);
-    s->no_space = true;
     s->retry_apply_at = now + NO_SPACE_RETRY_MS;
+    shared_note_room(s);
 }
 
 static void applier_done(struct shared *s, raft_time now, unsigned which, void *job)
@@ -289,7 +289,7 @@ static void applier_done(struct shared *s, raft_time now, unsigned which, void *
     } else if (j->step == APPLIER_COMMIT) {
         s->visible = s->staged;
         s->retry_apply_at = 0;
-        s->no_space = s->retry_write_at != 0;
+        shared_note_room(s);
     } else {
         applier_applied(s, now, j);
     }

@@ -128,6 +128,7 @@ static int open_shared(struct node *n, struct why *why)
         .election_ms = o->election_ms,
         .heartbeat_ms = o->heartbeat_ms,
         .log_max_entries = o->log_max_entries,
+        .largest = o->max_value_size + COMMAND_KEY_MAX,
         .log_max_bytes = o->log_max_bytes,
     };
 

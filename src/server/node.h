@@ -47,6 +47,7 @@ struct node_options {
     uint16_t peer_port;
     raft_time election_ms, heartbeat_ms;
     uint64_t max_db_size;
+    uint64_t max_value_size;                 /* with less room than that it is full, and hands leadership over */
     uint64_t log_max_entries, log_max_bytes; /* the log is cut to half of that when it has grown beyond */
     unsigned readers;                        /* views of the map at once: as many as there are HTTP threads, and some */
 };

@@ -129,8 +129,21 @@ enum service_code service_await_entry(struct node *n, struct request *q, raft_ti
     return SERVICE_UNKNOWN;
 }
 
+/* Whether there is room for a set, here, where all that is in flight comes before it, and in a quorum. Deletes need none. */
+static bool has_room(const struct shared *s, const struct service_write *w, uint64_t room)
+{
+    uint64_t size = w->key.size + w->value.size;
+
+    if (w->op != SERVICE_SET)
+        return true;
+    if (!raft_quorum_has_room(s->raft))
+        return false;
+    /* The tail's size is more than what is in flight: as a rule that much fits, and nothing is to be counted. */
+    return size + s->tail.bytes <= room || size + tail_bytes_from(&s->tail, s->visible + 1) <= room;
+}
+
 /* Proposes the entry, and begins to wait for it: OK, or why not; then nothing was proposed. */
-static enum service_code begin_write(struct shared *s, const struct service_write *w, bool room, struct entry *e,
+static enum service_code begin_write(struct shared *s, const struct service_write *w, uint64_t room, struct entry *e,
                                      struct request *q)
 {
     enum service_code code = service_leads(s);
@@ -139,8 +152,11 @@ static enum service_code begin_write(struct shared *s, const struct service_writ
 
     if (code != SERVICE_OK)
         return code;
-    if (s->no_space || (!room && w->op == SERVICE_SET))
+    if (s->no_space || !has_room(s, w, room)) {
+        if (!s->full)
+            s->room_at = 0; /* the snapshotter looks, and the timer hands over where others have room */
         return SERVICE_NO_SPACE;
+    }
     raft_status(s->raft, &status);
     index = shared_propose(s, clock_now_ms(), e, NULL);
     if (index == 0)
@@ -152,7 +168,7 @@ static enum service_code begin_write(struct shared *s, const struct service_writ
 void service_write(struct node *n, const struct service_write *w, unsigned deadline_ms, struct service_result *r)
 {
     raft_time until = clock_now_ms() + deadline_ms;
-    bool room = kv_store_has_room(n->kv, w->key.size + w->value.size);
+    uint64_t room = kv_store_room(n->kv);
     struct entry *e = write_entry(w);
     struct shared *s = NULL;
     sem_t wake;

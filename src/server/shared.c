@@ -23,6 +23,12 @@ void shared_fail(struct shared *s, int err, const char *what)
     requests_give_up(s);
 }
 
+void shared_note_room(struct shared *s)
+{
+    s->no_space = s->retry_write_at != 0 || s->retry_apply_at != 0;
+    raft_set_full(s->raft, s->full || s->no_space);
+}
+
 static struct peer *peer_slot(struct shared *s, raft_id id)
 {
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
@@ -344,6 +350,7 @@ int shared_open(struct shared *s, const struct shared_start *start, struct log_s
     s->joined = start->joined;
     s->log_max_entries = start->log_max_entries;
     s->log_max_bytes = start->log_max_bytes;
+    s->largest = start->largest;
     s->transfer_patience = 2 * start->election_ms;
     s->transfer_chunk = CHUNK_BYTES_MAX;
     s->phase = start->cluster == 0 ? PHASE_JOINING : PHASE_SERVING;

@@ -67,6 +67,9 @@ struct shared {
     bool removed;             /* we are no member any more: main stops us with status 0 */
     int failure;              /* not 0: the store cannot go on: main stops us with status 1 */
     struct why failure_why;
+    uint64_t largest;                         /* bytes of the largest key and value that clients may bring */
+    bool full;                                /* there is no room for one of those; the snapshotter looks */
+    raft_time room_at;                        /* when it looks next */
     bool no_space;                            /* the last write or apply found the disk or the map full */
     raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
     raft_index staged,
@@ -97,6 +100,7 @@ struct shared_start {
     uint64_t seed;
     raft_time election_ms, heartbeat_ms;
     uint64_t log_max_entries, log_max_bytes;
+    uint64_t largest; /* bytes of the largest key and value that clients may bring */
 };
 /* Restores the core, the directory and the tail from the stores (a few records are read, whatever their size) and starts the
  * core at `now`. What a crash between an installed map and its log left undone is done. ERR_CORRUPT: the stores do not fit together (*why says how); other errors of the stores. */
@@ -122,6 +126,8 @@ void shared_note_move(struct shared *s, struct peer *p, const struct hello *h);
 void shared_host_guest(struct shared *s, raft_id id, const char *address);
 /* The index of the configuration that we know ourselves a member by: the newer of our joining and the committed one. */
 raft_index shared_config_index(const struct shared *s);
+/* Tells the core whether there is room, after any change of full, retry_write_at or retry_apply_at. */
+void shared_note_room(struct shared *s);
 void shared_fail(struct shared *s, int err,
                  const char *what); /* the first failure counts; whoever waits gets UNKNOWN */
 

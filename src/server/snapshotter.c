@@ -1,5 +1,7 @@
 /* snapshotter.c -- the role that keeps the log short, and writes the map to a file for members that need what is gone.
  *
+ * It also looks whether there is room for what clients bring: a leader without it hands over (timer.c).
+ *
  * The map is durable as it is, so a snapshot is not an event: the map is synced, and then the first half of a log that has
  * outgrown its limits may go. Only a peer that is too far behind makes us write a file; it goes when nobody needs it. */
 #include <stdlib.h>
@@ -14,6 +16,7 @@
 #define PIN_MS        1000u /* a new dump is followed by no compaction for so long: first it must be offered */
 #define LOOK_MS       1000u /* how often a dump is looked after */
 #define DUMP_RETRY_MS 1000u
+#define ROOM_LOOK_MS  1000u /* how often it looks whether there is room */
 
 enum snapshotter_step {
     SNAPSHOTTER_NOTHING,
@@ -30,6 +33,9 @@ struct snapshotter_job {
     uint64_t cluster;
     raft_index target, settled;
     struct dump_id id;
+    bool looks; /* for room: */
+    bool was_full, full;
+    uint64_t largest;
     atomic_bool cancel;
     int err;
 };
@@ -107,7 +113,7 @@ static bool incoming_is_stale(const struct shared *s, const struct raft_status *
 static raft_time snapshotter_due(const struct shared *s, unsigned which)
 {
     struct raft_status status;
-    raft_time due = RAFT_NEVER;
+    raft_time due = s->room_at;
     bool needed = somebody_needs_map(s);
 
     (void)which;
@@ -116,7 +122,7 @@ static raft_time snapshotter_due(const struct shared *s, unsigned which)
     raft_status(s->raft, &status);
     if (incoming_is_stale(s, &status) || (s->dump.ready && !needed))
         return 0;
-    if (needed && !dump_serves(s, &status))
+    if (needed && !dump_serves(s, &status) && s->dump.retry_at < due)
         due = s->dump.retry_at;
     if (s->dump.ready && s->dump.look_at < due)
         due = s->dump.look_at;
@@ -133,6 +139,9 @@ static void snapshotter_take(struct shared *s, raft_time now, unsigned which, vo
     (void)which;
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         transfer_look(s, now, &s->peers[i]);
+    j->looks = s->room_at <= now;
+    j->was_full = s->full;
+    j->largest = s->largest;
     raft_status(s->raft, &status);
     s->dump.look_at = now + LOOK_MS;
     j->cluster = s->cluster;
@@ -160,6 +169,8 @@ static void snapshotter_work(void *job)
     struct snapshotter_job *j = job;
 
     j->err = 0;
+    if (j->looks)
+        j->full = kv_store_is_full(j->kv, j->largest, j->was_full);
     switch (j->step) {
     case SNAPSHOTTER_NOTHING:
         break;
@@ -181,9 +192,11 @@ static void snapshotter_work(void *job)
 static void snapshotter_compacted(struct shared *s, const struct snapshotter_job *j)
 {
     struct raft_status before, after;
+    raft_index settled = j->settled < j->target ? j->settled : j->target;
 
     raft_status(s->raft, &before);
-    raft_settled(s->raft, j->settled < j->target ? j->settled : j->target);
+    /* The map on disk may be ahead of what the core knows: one that was installed a moment ago, and is not reported yet. */
+    raft_settled(s->raft, settled < before.applied ? settled : before.applied);
     raft_status(s->raft, &after);
     if (after.base.index != before.base.index)
         log_debug("log compacted: first=%llu last=%llu", (unsigned long long)after.first,
@@ -214,11 +227,26 @@ static void snapshotter_dumped(struct shared *s, raft_time now, const struct sna
     }
 }
 
+static void snapshotter_looked(struct shared *s, raft_time now, const struct snapshotter_job *j)
+{
+    s->room_at = now + ROOM_LOOK_MS;
+    if (s->full == j->full)
+        return;
+    s->full = j->full;
+    shared_note_room(s);
+    if (s->full)
+        log_warn("little room is left on the disk or in the map: another member is to lead; member=%s", s->name);
+    else
+        log_info("there is room again on the disk and in the map: member=%s", s->name);
+}
+
 static void snapshotter_done(struct shared *s, raft_time now, unsigned which, void *job)
 {
     const struct snapshotter_job *j = job;
 
     (void)which;
+    if (j->looks)
+        snapshotter_looked(s, now, j);
     switch (j->step) {
     case SNAPSHOTTER_NOTHING:
         break;

@@ -59,6 +59,15 @@ bool tail_has_room(const struct tail *t, raft_index durable, uint32_t size)
     return unfinished < RAFT_UNFINISHED_MAX && t->bytes + size <= TAIL_UNFINISHED_BYTES;
 }
 
+uint64_t tail_bytes_from(const struct tail *t, raft_index from)
+{
+    uint64_t bytes = 0;
+
+    for (raft_index i = from > t->first ? from : t->first; i <= t->last; i++)
+        bytes += (*slot(t, i))->size;
+    return bytes;
+}
+
 void tail_put(struct tail *t, raft_index index, struct entry *e)
 {
     while (t->last >= index && t->first <= t->last)

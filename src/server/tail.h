@@ -22,6 +22,8 @@ void tail_clear(struct tail *t);
 
 /* Whether another entry of this size may come, given what is durable. */
 bool tail_has_room(const struct tail *t, raft_index durable, uint32_t size);
+/* Bytes of the entries held from `from` on. */
+uint64_t tail_bytes_from(const struct tail *t, raft_index from);
 /* Puts e (taking over the caller's reference) at `index`: the one after the last, or, after a truncation, one that is
  * held or follows what is held; what stood at it and after it goes. An index before the window empties it. */
 void tail_put(struct tail *t, raft_index index, struct entry *e);

@@ -1,6 +1,6 @@
 /* timer.c -- the role that lets time pass for the core, and does the leader's chores: the no-op of a new term, promoting
  * learners that have caught up, removing members whose place another one has taken, and making known the new address of a
- * member that moved. No chore takes votes so that those who answer now are no quorum any more: a learner that has caught up
+ * member that moved; and hands over where others have room and we have none. No chore takes votes so that those who answer now are no quorum any more: a learner that has caught up
  * and died gets none [thesis 4.2.1].
  *
  * A chore's entry is made in `work`, without the lock, and proposed in `done` if the reason for it still stands. */
@@ -76,6 +76,8 @@ static enum chore wanted_chore(const struct shared *s)
 
     if (raft_wants_noop(s->raft))
         return CHORE_NOOP;
+    if (raft_heir_with_room(s->raft) != 0)
+        return CHORE_HAND_OVER;
     for (unsigned i = 0; i < s->directory.latest.count; i++) {
         const struct member *m = &s->directory.latest.list[i];
 

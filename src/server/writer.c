@@ -10,7 +10,7 @@
 #include "server/role.h"
 #include "server/shared.h"
 
-#define NO_SPACE_RETRY_MS 1000
+#define NO_SPACE_RETRY_MS 250
 
 struct writer_job {
     struct log_store *log;
@@ -104,7 +104,7 @@ static void writer_done(struct shared *s, raft_time now, unsigned which, void *j
         s->log_bytes = j->log_bytes;
         s->log_entries = j->log_entries;
         s->retry_write_at = 0;
-        s->no_space = s->retry_apply_at != 0;
+        shared_note_room(s);
         raft_wrote(s->raft, now, &j->write);
         raft_status(s->raft, &status);
         tail_trim(&s->tail, status.durable);
@@ -112,8 +112,8 @@ static void writer_done(struct shared *s, raft_time now, unsigned which, void *j
     case ERR_NO_SPACE:
         if (s->retry_write_at == 0)
             log_error("no space for the log: clients get 507 until there is room; member=%s", s->name);
-        s->no_space = true;
         s->retry_write_at = now + NO_SPACE_RETRY_MS;
+        shared_note_room(s);
         raft_write_failed(s->raft, now);
         break;
     default:

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -14,6 +15,7 @@
 #include "wire/dump.h"
 
 #define SYNC_BYTES   (4u << 20)  /* written between two syncs */
+#define DISK_RESERVE (8u << 20)  /* what a dump leaves free: the log and the map are more important */
 #define HEADER_BYTES (32u << 10) /* a header is shorter */
 
 struct dump_file {
@@ -142,10 +144,19 @@ int dump_file_create(struct dump_file *f)
     return open_with(f, O_RDWR | O_CREAT | O_TRUNC);
 }
 
+static bool leaves_reserve(const struct dump_file *f, size_t size)
+{
+    struct statvfs fs;
+
+    return fstatvfs(f->fd, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= size + DISK_RESERVE;
+}
+
 int dump_file_write(struct dump_file *f, uint64_t offset, struct view bytes)
 {
     int err = f->fd >= 0 ? 0 : open_with(f, O_RDWR);
 
+    if (err == 0 && !leaves_reserve(f, bytes.size))
+        return ERR_NO_SPACE;
     while (err == 0 && bytes.size > 0) {
         ssize_t n = pwrite(f->fd, bytes.data, bytes.size, (off_t)offset);
 

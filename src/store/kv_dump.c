@@ -257,7 +257,7 @@ static int replace(struct kv_store *s, struct reading *r)
     s->applied = header->position;
     s->sum = sum;
     atomic_store(&s->used, used);
-    atomic_store(&s->disk_free, env_disk_free(s->env));
+    kv_look_at_disk(s);
     return env_sync(s->env);
 }
 

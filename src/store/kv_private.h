@@ -40,8 +40,9 @@ struct kv_store {
         bool grows;           /* it holds a set that changes something */
     } open;                   /* the applier's */
     atomic_ullong used;       /* bytes, as of the last commit */
-    atomic_ullong disk_free;  /* bytes, as of the last commit, or of the last time that they did not suffice */
-    struct kv_view *views;    /* one for each of the environment's readers */
+    atomic_ullong disk_free;  /* bytes, as of disk_looked: clock_now_ms */
+    atomic_ullong disk_looked;
+    struct kv_view *views; /* one for each of the environment's readers */
 };
 
 /* ---- kv_record.c ---- */
@@ -56,6 +57,8 @@ int kv_record_head(const MDB_val *data, raft_index *index, uint64_t *hash);
 int kv_record_split(struct view key, const MDB_val *data, struct view *value, raft_index *index);
 /* Brings a map of format 1, which had no hashes, to this one, in one transaction. */
 int kv_upgrade(struct kv_store *s);
+
+void kv_look_at_disk(struct kv_store *s); /* how much is free; any thread */
 
 /* The records beside the map, as of a transaction. */
 int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out);

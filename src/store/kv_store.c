@@ -3,7 +3,7 @@
  * dump that was loaded last.
  *
  * Room. The map is as large as max_size says; it does not grow while it is open. The last sixteenth of it (RESERVE_MIN ..
- * RESERVE_MAX bytes) is a reserve that kv_store_has_room keeps new sets out of, so what was proposed before the map filled
+ * RESERVE_MAX bytes) is a reserve that kv_store_room keeps new sets out of, so what was proposed before the map filled
  * up still finds room. A quarter of the reserve is for deletes alone, and a map that is larger already than the limit
  * gets a reserve on top. A disk that is nearly full is treated likewise. What is applied never depends on any of this, only
  * when: a member whose limit is lower than the others' waits with ERR_NO_SPACE at the entry that does not fit, until it is
@@ -14,17 +14,27 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/codec.h"
 #include "store/kv_private.h"
 
 #define SIZE_MIN     (1u << 20)
 #define RESERVE_MIN  (512u << 10)
 #define RESERVE_MAX  (64u << 20)
-#define SET_PAGES    8u         /* what a set may take besides its value's own pages: a path of the tree, split */
-#define DISK_RESERVE (4u << 20) /* for what is in flight, for deletes, and for what the files grow ahead */
+#define SET_PAGES    8u           /* what a set may take besides its value's own pages: a path of the tree, split */
+#define DISK_RESERVE (4u << 20)   /* for what is in flight, for deletes, and for what the files grow ahead */
+#define DISK_NEAR    (256u << 20) /* with less than that free each set looks anew */
+#define DISK_LOOK_MS 100u         /* and otherwise so often */
+#define ROOM_LEAST   (4u << 10)
 #define LMDB_KEY_MAX 511u
 
 static_assert(COMMAND_KEY_MAX <= LMDB_KEY_MAX, "a key must fit into LMDB's");
+
+void kv_look_at_disk(struct kv_store *s)
+{
+    atomic_store(&s->disk_free, env_disk_free(s->env));
+    atomic_store(&s->disk_looked, clock_now_ms());
+}
 
 /* ---- opening ---- */
 
@@ -59,7 +69,7 @@ static int load(struct kv_store *s)
         err = kv_read_sum(s, r->txn, &s->sum);
     if (err == 0)
         atomic_store(&s->used, env_used_pages(s->env, r->txn) * env_page_size(s->env));
-    atomic_store(&s->disk_free, env_disk_free(s->env));
+    kv_look_at_disk(s);
     env_read_end(s->env, r);
     return err;
 }
@@ -410,7 +420,7 @@ int kv_store_commit(struct kv_store *s)
     s->applied = at;
     s->sum = sum;
     atomic_store(&s->used, used);
-    atomic_store(&s->disk_free, env_disk_free(s->env));
+    kv_look_at_disk(s);
     return 0;
 }
 
@@ -471,24 +481,37 @@ bool kv_store_has_client_data(struct kv_store *s)
     return count_keys(s, &keys) != 0 || keys > 0; /* who cannot tell must not say that there is nothing to lose */
 }
 
-/* A value goes to the log and to the map. What is committed must be applied, or reads would wait for it for ever: so a disk
- * counts as full while there still is some room. */
-static bool disk_has_room(struct kv_store *s, uint64_t size)
+/* What the disk has left, as of a moment ago: who else fills it does not tell us. */
+static uint64_t disk_left(struct kv_store *s)
 {
-    const uint64_t wanted = 2 * size + DISK_RESERVE;
-
-    if (atomic_load(&s->disk_free) < wanted)
-        atomic_store(&s->disk_free, env_disk_free(s->env));
-    return atomic_load(&s->disk_free) >= wanted;
+    if (atomic_load(&s->disk_free) < DISK_NEAR || clock_now_ms() - atomic_load(&s->disk_looked) > DISK_LOOK_MS)
+        kv_look_at_disk(s);
+    return atomic_load(&s->disk_free);
 }
 
-bool kv_store_has_room(struct kv_store *s, uint64_t size)
+/* A value goes to the log and to the map. What is committed must be applied, or reads would wait for it for ever: so a disk
+ * counts as full while there still is some room. */
+uint64_t kv_store_room(struct kv_store *s)
 {
-    uint64_t used = atomic_load(&s->used);
-    uint64_t limit = s->max_size - s->reserve;
-    uint64_t fixed = SET_PAGES * env_page_size(s->env);
+    const uint64_t fixed = SET_PAGES * env_page_size(s->env);
+    const uint64_t limit = s->max_size - s->reserve;
+    const uint64_t used = atomic_load(&s->used) + fixed;
+    const uint64_t in_map = used < limit ? limit - used : 0;
+    const uint64_t free = disk_left(s);
+    const uint64_t on_disk = free / 2 > DISK_RESERVE / 2 + fixed ? free / 2 - DISK_RESERVE / 2 - fixed : 0;
 
-    return size <= limit && used + fixed <= limit - size && disk_has_room(s, size + fixed);
+    return in_map < on_disk ? in_map : on_disk;
+}
+
+bool kv_store_is_full(struct kv_store *s, uint64_t largest, bool was_full)
+{
+    const uint64_t most = (s->max_size - s->reserve) / 8;
+    uint64_t wanted = largest < most ? largest : most;
+
+    if (wanted < ROOM_LEAST)
+        wanted = ROOM_LEAST;
+    kv_look_at_disk(s);
+    return kv_store_room(s) < (was_full ? wanted + wanted / 2 : wanted);
 }
 
 /* ---- views ---- */

@@ -71,8 +71,12 @@ struct kv_stats {
 };
 int kv_store_stats(struct kv_store *s, struct kv_stats *out);
 bool kv_store_has_client_data(struct kv_store *s); /* any key */
-/* Whether a set of `size` bytes is likely to find room: asked before a command is proposed. */
-bool kv_store_has_room(struct kv_store *s, uint64_t size);
+/* Bytes of key and value that a set is likely to find room for, in the map and on the disk, besides a reserve for deletes and
+ * for what is in flight: asked before a command is proposed. Any thread; it may ask the file system. */
+uint64_t kv_store_room(struct kv_store *s);
+/* Whether there is no room for a set of `largest` bytes (of what the map can hold an eighth, if that is less); for a map that
+ * was full there must be half as much more. */
+bool kv_store_is_full(struct kv_store *s, uint64_t largest, bool was_full);
 
 /* ---- views: a consistent state of the map, for reading ---- */
 struct kv_view;

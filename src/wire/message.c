@@ -44,6 +44,7 @@ static void walk_appended(struct codec *c, struct raft_message *m)
     walk_position(c, &m->appended.index);
     walk_position(c, &m->appended.hint);
     codec_u64(c, &m->appended.round);
+    codec_bool(c, &m->appended.full);
 }
 
 static void walk_body(struct codec *c, struct raft_message *m)

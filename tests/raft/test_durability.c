@@ -255,7 +255,7 @@ END_TEST
 /* A failed write is asked for again, whole. */
 START_TEST(failed_write_is_repeated)
 {
-    struct raft *r = a_follower(.voters = 3, .term = 1);
+    struct raft *r = a_follower(.voters = 3, .term = 2);
     struct raft_write w;
 
     receive(r, append(.from = 2, .term = 2, .terms = "11"));
@@ -264,12 +264,40 @@ START_TEST(failed_write_is_repeated)
     raft_write_failed(r, now);
 
     ck_assert_uint_eq(durable_of(r), 0);
-    ck_assert_uint_eq(raft_send_due(r, 2), RAFT_NEVER);
     ck_assert_uint_eq(raft_write_due(r), 0);
     raft_next_write(r, now, &w);
     ck_assert_uint_eq(w.hard.term, 2);
     ck_assert_uint_eq(w.first, 1);
     ck_assert_uint_eq(w.last, 2);
+    raft_free(r);
+}
+END_TEST
+
+/* Entries that find no room do not keep a member from voting: its vote is written alone, and then they are tried again. */
+START_TEST(a_member_without_room_votes)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 1);
+    struct raft_write w;
+
+    receive(r, append(.from = 2, .term = 1, .terms = "11"));
+    raft_next_write(r, now, &w);
+    raft_write_failed(r, now);
+    wait_ms(2 * ELECTION);
+    receive(r, vote(.from = 3, .term = 2, .last = at(2, 1)));
+    ck_assert_uint_eq(raft_send_due(r, 3), RAFT_NEVER);
+
+    raft_next_write(r, now, &w);
+    ck_assert_uint_eq(w.hard.vote, 3);
+    ck_assert_uint_gt(w.first, w.last);
+    raft_wrote(r, now, &w);
+
+    ck_assert(said(r, 3).voted.granted);
+    ck_assert_uint_eq(durable_of(r), 0);
+    ck_assert_uint_eq(raft_write_due(r), 0);
+    raft_next_write(r, now, &w);
+    ck_assert_uint_eq(w.last, 2);
+    raft_wrote(r, now, &w);
+    ck_assert_uint_eq(durable_of(r), 2);
     raft_free(r);
 }
 END_TEST
@@ -358,5 +386,5 @@ RUN("durability", vote_is_durable_before_it_is_sent, term_is_durable_before_anyt
     older_write_does_not_save_a_newer_term, own_vote_is_durable_before_requests_leave, prevote_needs_no_disk,
     follower_acknowledges_durable_entries, heartbeat_is_answered_at_once, entries_are_answered_within_a_heartbeat,
     leader_counts_its_durable_entries, apply_waits_for_the_disk, lone_voter_commits_durable_entries,
-    late_write_does_not_vouch, late_write_after_two_truncations, failed_write_is_repeated, writes_are_grouped,
-    follower_bounds_what_is_not_durable, leader_bounds_what_is_not_committed, noop_fits_a_full_log)
+    late_write_does_not_vouch, late_write_after_two_truncations, failed_write_is_repeated, a_member_without_room_votes,
+    writes_are_grouped, follower_bounds_what_is_not_durable, leader_bounds_what_is_not_committed, noop_fits_a_full_log)

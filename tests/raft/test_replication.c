@@ -420,9 +420,71 @@ START_TEST(events_tell_the_story)
 }
 END_TEST
 
+/* Room is no rule of Raft's: members tell the leader whether they have some, and the caller acts on it. */
+START_TEST(a_follower_says_that_it_is_full)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 1);
+
+    receive(r, append(.from = 2, .term = 1));
+    ck_assert(!said(r, 2).appended.full);
+    raft_set_full(r, true);
+    receive(r, append(.from = 2, .term = 1, .round = 1));
+    ck_assert(said(r, 2).appended.full);
+    raft_set_full(r, false);
+    receive(r, append(.from = 2, .term = 1, .round = 2));
+    ck_assert(!said(r, 2).appended.full);
+    raft_free(r);
+}
+END_TEST
+
+START_TEST(a_full_leader_has_an_heir_with_room)
+{
+    struct raft *r = an_established_leader(.voters = 3, .term = 1);
+
+    receive(r, appended(.from = 2, .term = 1, .ok = true, .index = 1, .full = true));
+    propose(r);
+    settle(r);
+    ck_assert_uint_eq(raft_heir_with_room(r), 0); /* it has room itself */
+    raft_set_full(r, true);
+    ck_assert_uint_eq(raft_heir_with_room(r), 3);
+
+    receive(r, appended(.from = 2, .term = 1, .ok = true, .index = 2, .full = true)); /* further, but full */
+    ck_assert_uint_eq(raft_heir_with_room(r), 3);
+    raft_transfer(r, now, 0);
+    ck_assert_uint_eq(raft_heir_with_room(r), 0); /* it is at it */
+    acked(r, 3, 2);
+    ck_assert_int_eq(said(r, 3).type, RAFT_TAKE_OVER);
+    raft_free(r);
+}
+END_TEST
+
+START_TEST(where_all_are_full_the_leader_stays)
+{
+    struct raft *r = an_established_leader(.voters = 3, .learners = 1, .term = 1);
+
+    raft_set_full(r, true);
+    ck_assert(raft_quorum_has_room(r)); /* of itself its caller knows better */
+    for (raft_id id = 2; id <= 3; id++)
+        receive(r, appended(.from = id, .term = 1, .ok = true, .index = 1, .full = true));
+
+    ck_assert_uint_eq(raft_heir_with_room(r), 0); /* a learner with room does not count */
+    ck_assert(!raft_quorum_has_room(r));
+    receive(r, appended(.from = 3, .term = 1, .ok = true, .index = 1));
+    ck_assert(raft_quorum_has_room(r));
+    ck_assert_uint_eq(raft_heir_with_room(r), 3);
+    for (unsigned i = 0; i < 3; i++) { /* it does not answer any more */
+        wait_ms(ELECTION / 2);
+        receive(r, appended(.from = 2, .term = 1, .ok = true, .index = 1, .full = true));
+    }
+    ck_assert_uint_eq(raft_heir_with_room(r), 0);
+    raft_free(r);
+}
+END_TEST
+
 RUN("replication", answers_go_before_entries, newest_acknowledgement_says_all,
     acknowledgement_stops_at_what_was_compared, new_term_compares_anew, second_leader_of_a_term_is_ignored,
     committed_entries_are_never_cut_off, senseless_appends_are_dropped, misdirected_messages_are_dropped,
     acknowledgement_beyond_the_log_is_dropped, commit_index_is_told_soon, outdated_message_does_not_leave,
     sender_may_send_less, transfer_to_one_who_is_behind, take_over_stands_at_once, take_over_of_others_is_ignored,
-    transfer_ends, transfer_chooses_the_best, random_messages_break_nothing, events_tell_the_story)
+    transfer_ends, transfer_chooses_the_best, random_messages_break_nothing, events_tell_the_story,
+    a_follower_says_that_it_is_full, a_full_leader_has_an_heir_with_room, where_all_are_full_the_leader_stays)

@@ -176,6 +176,7 @@ struct appended_args {
     raft_index index;
     raft_term hint;
     uint64_t round;
+    bool full;
 };
 
 MAYBE struct raft_message make_vote(struct vote_args a)
@@ -223,6 +224,7 @@ MAYBE struct raft_message make_appended(struct appended_args a)
     m.appended.index = a.index;
     m.appended.hint = a.hint;
     m.appended.round = a.round;
+    m.appended.full = a.full;
     return m;
 }
 

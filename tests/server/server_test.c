@@ -56,15 +56,16 @@ static void open_shared(struct subject *m)
     struct role_context context = {.log = m->log,
                                    .kv = m->kv,
                                    .election_ms = ELECTION_MS,
-                                   .dump_path = "/nowhere/dump",
-                                   .dump_fresh_path = "/nowhere/dump.new",
-                                   .incoming_path = "/nowhere/incoming"};
+                                   .dump_path = m->dump,
+                                   .dump_fresh_path = m->dump_fresh,
+                                   .incoming_path = m->incoming};
     struct why why = {""};
 
     ck_assert_int_eq(shared_open(&m->s, &start, m->log, m->kv, m->now, &why), 0);
     m->timer = timer_ops.job_new(&context, 0);
     m->writer = writer_ops.job_new(&context, 0);
     m->applier = applier_ops.job_new(&context, 0);
+    m->snapshotter = snapshotter_ops.job_new(&context, 0);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         m->senders[i] = sender_ops.job_new(&context, i);
 }
@@ -78,6 +79,9 @@ static void begin_life(struct subject *m, raft_id self, unsigned count, uint16_t
     m->now = 1000;
     logger_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, "test");
     temp_make();
+    snprintf(m->dump, sizeof m->dump, "%s", temp_path("dump"));
+    snprintf(m->dump_fresh, sizeof m->dump_fresh, "%s", temp_path("dump.new"));
+    snprintf(m->incoming, sizeof m->incoming, "%s", temp_path("incoming"));
     open_stores(m);
     make_members(&members, count, port);
     /* The timer would make it known if a member's own address were another. */
@@ -109,6 +113,7 @@ void member_close(struct subject *m)
     if (m->s.staged != m->s.visible)
         ck_assert_int_eq(kv_store_commit(m->kv), 0);
     applier_ops.job_free(m->applier);
+    snapshotter_ops.job_free(m->snapshotter);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         sender_ops.job_free(m->senders[i]);
     shared_close(&m->s);
@@ -270,6 +275,33 @@ void make_leader(struct subject *m)
         }
     }
     run_all(m);
+}
+
+void lead_with(struct subject *m, unsigned count)
+{
+    char key[16];
+
+    member_open(m, 1, 3, NOBODY_PORT);
+    make_leader(m);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "k%03u", i % 1000);
+        ck_assert_uint_ne(propose_set(m, key, "v"), 0);
+    }
+    run_all(m);
+    deliver_ack(m, 2, status_of(m).last);
+    run_all(m);
+    ck_assert_uint_eq(status_of(m).applied, status_of(m).last);
+}
+
+void deliver_refusal_of(struct subject *m, raft_id from, raft_index index)
+{
+    struct hello h = hello_of(m, from);
+    struct raft_message refused = {.type = RAFT_APPENDED, .from = from, .to = m->self, .term = status_of(m).term};
+
+    refused.appended.index = index;
+    refused.appended.hint = 1;
+    h.to = m->self;
+    ck_assert_int_eq(deliver(m, &h, &refused, NULL, 0), 0);
 }
 
 struct raft_status status_of(const struct subject *m)

@@ -21,7 +21,8 @@ struct subject {
     struct log_store *log;
     struct kv_store *kv;
     struct shared s;
-    void *timer, *writer, *applier;
+    void *timer, *writer, *applier, *snapshotter; /* run_all leaves the snapshotter alone */
+    char dump[600], dump_fresh[600], incoming[600];
     void *senders[RAFT_MEMBERS_MAX]; /* by slot */
 };
 
@@ -57,6 +58,10 @@ void deliver_ack(struct subject *m, raft_id from, raft_index index);
 void make_leader(struct subject *m);
 
 struct raft_status status_of(const struct subject *m);
+/* A leader of three, with `count` entries behind its no-op that members 1 and 2 have on disk, applied and committed. */
+void lead_with(struct subject *m, unsigned count);
+/* Member `from` answers that its log ends at `index`. */
+void deliver_refusal_of(struct subject *m, raft_id from, raft_index index);
 /* Proposes a set; its index. */
 raft_index propose_set(struct subject *m, const char *key, const char *value);
 

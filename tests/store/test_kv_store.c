@@ -393,11 +393,11 @@ START_TEST(a_full_map_still_takes_deletes)
 
     kv_store_close(s);
     ck_assert_int_eq(kv_store_open(temp_path("small"), 2 << 20, READERS, &s, NULL), 0);
-    ck_assert(kv_store_has_room(s, 100000));
-    ck_assert(!kv_store_has_room(s, 2 << 20));
-    ck_assert(!kv_store_has_room(s, UINT64_MAX));
+    ck_assert_uint_ge(kv_store_room(s), 100000);
+    ck_assert_uint_lt(kv_store_room(s), 2 << 20);
+    ck_assert(!kv_store_is_full(s, 2 << 20, true)); /* a smaller value is as much as this map can be asked for */
     for (unsigned i = 0; err == 0; i++) {
-        bool room = kv_store_has_room(s, sizeof value);
+        bool room = kv_store_room(s) >= sizeof value;
 
         ck_assert(had_room || !room);
         had_room = room;
@@ -408,11 +408,13 @@ START_TEST(a_full_map_still_takes_deletes)
         applied += err == 0;
         ck_assert_uint_lt(i, 1000);
         ck_assert(err == 0 || !room); /* what was told that there is room found it */
+        ck_assert(!kv_store_is_full(s, sizeof value, false) || kv_store_is_full(s, sizeof value, true));
     }
     ck_assert_int_eq(err, ERR_NO_SPACE);
     ck_assert_uint_eq(position().applied.index, applied);
     expect_now(key, NULL, 0);
-    ck_assert(!kv_store_has_room(s, 1));
+    ck_assert_uint_eq(kv_store_room(s), 0);
+    ck_assert(kv_store_is_full(s, 0, false));
 
     ck_assert_int_eq(do_command(gone).outcome, COMMAND_DELETED);
     for (unsigned i = 10; i < 300; i++) {
@@ -421,7 +423,8 @@ START_TEST(a_full_map_still_takes_deletes)
     }
     ck_assert_int_eq(kv_store_stats(s, &stats), 0);
     ck_assert_uint_le(stats.bytes_file, 2 << 20);
-    ck_assert(kv_store_has_room(s, sizeof value));
+    ck_assert_uint_ge(kv_store_room(s), sizeof value);
+    ck_assert(!kv_store_is_full(s, sizeof value, true));
     set("key 5", "back");
 }
 END_TEST
@@ -445,7 +448,8 @@ START_TEST(a_larger_limit_lets_it_go_on)
 
     kv_store_close(s); /* a limit below what is there: no more sets, but all can be read */
     ck_assert_int_eq(kv_store_open(temp_path("small"), 1 << 20, READERS, &s, NULL), 0);
-    ck_assert(!kv_store_has_room(s, 1));
+    ck_assert_uint_eq(kv_store_room(s), 0);
+    ck_assert(kv_store_is_full(s, 0, false));
     ck_assert(kv_store_has_client_data(s));
     ck_assert_uint_eq(position().applied.index, 2);
     ck_assert_int_eq(del("a").outcome, COMMAND_DELETED);

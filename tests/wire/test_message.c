@@ -132,6 +132,10 @@ START_TEST(answers_and_offers_come_back_as_they_were)
     m.appended.hint = 2;
     m.appended.round = UINT64_MAX;
     r = there_and_back(&m);
+    ck_assert(!r->appended.full);
+    m.appended.full = true;
+    r = there_and_back(&m);
+    ck_assert(r->appended.full);
     ck_assert(r->appended.ok);
     ck_assert_uint_eq(r->appended.index, 11);
     ck_assert_uint_eq(r->appended.hint, 2);
