@@ -205,7 +205,7 @@ static int serve_clients(struct life *l, struct why *why)
     };
     int err;
 
-    snprintf(http.bind, sizeof http.bind, "%s", o->open_to_clients ? "" : l->bind);
+    snprintf(http.bind, sizeof http.bind, "%s", o->client_bind != NULL ? o->client_bind : l->bind);
     log_info("Initializing HTTP server");
     err = http_start(&http, l->node, &l->http, why);
     if (err != 0 || o->admin_port == 0)
@@ -435,6 +435,8 @@ static void prepare_process(void)
 /* What goraft/raftd says of its options. */
 static void announce(const struct options *o)
 {
+    if (o->strangers[0] != '\0')
+        log_warn("environment variables ignored, for -help has no such option: %s", o->strangers);
     if (o->verbose)
         log_info("Verbose logging enabled.");
     if (o->trace)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/text.h"
@@ -89,6 +90,33 @@ static void environment_name(const struct option *o, char *out, size_t size)
         *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
 }
 
+static bool is_known(const struct option_table *t, const char *variable, size_t length)
+{
+    char name[40];
+
+    for (size_t i = 0; i < t->count; i++) {
+        environment_name(&t->options[i], name, sizeof name);
+        if (strlen(name) == length && strncmp(name, variable, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A name mistyped, or one of another profile, shall not be without effect and without a word. What does not fit is left out. */
+static void note_strangers(const struct option_table *t, struct options *out)
+{
+    size_t used = 0;
+
+    for (char *const *e = environ; *e != NULL; e++) {
+        size_t length = strcspn(*e, "=");
+
+        if (strncmp(*e, "RAFTD_", 6) != 0 || is_known(t, *e, length) || used + length + 3 > sizeof out->strangers)
+            continue;
+        used += (size_t)snprintf(out->strangers + used, sizeof out->strangers - used, "%s%.*s", used > 0 ? ", " : "",
+                                 (int)length, *e);
+    }
+}
+
 static int read_environment(const struct option_table *t, struct options *out, struct why *why)
 {
     for (size_t i = 0; i < t->count; i++) {
@@ -103,6 +131,7 @@ static int read_environment(const struct option_table *t, struct options *out, s
         if (err != 0)
             return err;
     }
+    note_strangers(t, out);
     return 0;
 }
 

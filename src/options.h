@@ -18,9 +18,9 @@ struct options {
     uint64_t port, peer_port;
     uint64_t admin_port; /* 0: none */
     const char *host;
-    const char *bind;     /* NULL: loopback while host is one, else every address */
-    bool open_to_clients; /* whatever bind is, clients reach every address */
-    const char *join;     /* HOST:PORT[,...]; NULL: do not join */
+    const char *bind;        /* NULL: loopback while host is one, else every address */
+    const char *client_bind; /* where clients alone are listened to, "": every address; NULL: as bind */
+    const char *join;        /* HOST:PORT[,...]; NULL: do not join */
     uint64_t join_timeout_ms;
     bool learner;
     const char *name; /* NULL: kept or made up */
@@ -39,8 +39,10 @@ struct options {
     bool joins;
     /* shaj13 */
     const char *raft_address, *api_address;
+    char strangers[400]; /* environment variables that begin like ours but are no option's, with commas; "": none */
     /* room for what the texts above point to */
-    char targets[OPTIONS_JOIN_MAX], list[OPTIONS_JOIN_MAX], own_host[256], own_name[24], own_datadir[48];
+    char targets[OPTIONS_JOIN_MAX], list[OPTIONS_JOIN_MAX], own_host[256], own_client_bind[256], own_name[24],
+        own_datadir[48];
 };
 
 /* Chooses the profile and reads by its table: defaults, then the environment (RAFTD_PEER_PORT=... for -peer-port), then the command line: `-x v`, `-x=v`, `--x v` and

@@ -150,19 +150,35 @@ static const struct option balsa_options[] = {
 
 /* ---- what follows from them ---- */
 
-/* "localhost" is another machine to each: whoever is told it by us would look for us at home. */
-static int check_host(const char *host, const char *option, const struct address *target, struct why *why)
+/* What says, in each profile, where the others reach us. */
+static const char *host_option(const struct options *o)
 {
+    static const char *const names[PROFILES] = {
+        [PROFILE_RAFTD] = "-host",
+        [PROFILE_RAFTEXAMPLE] = "the URL of this member in --cluster",
+        [PROFILE_SHAJ13] = "-raft",
+        [PROFILE_BALSA] = "-host", /* it is none's business: 127.0.0.1 */
+    };
+
+    return names[o->profile];
+}
+
+/* "localhost" is another machine to each: whoever is told it by us would look for us at home. */
+static int check_host(const struct options *o, const char *host, const char *option, const struct address *target,
+                      struct why *why)
+{
+    const char *ours = host_option(o);
+
     if (!address_is_loopback(host) || address_is_loopback(target->host))
         return 0;
     return why_set(why, ERR_INVALID,
-                   "-host %s is an address that only this machine can reach, but %s names %s: set -host to the name or "
-                   "address by which the others reach this server",
-                   host, option, target->host);
+                   "%s is an address that only this machine can reach, but %s names %s: set %s to the name or address by "
+                   "which the others reach this server",
+                   host, option, target->host, ours);
 }
 
-/* Each of the targets is an address; they get our own spelling, in o->targets. */
-static int take_targets(struct options *o, const char *targets, struct why *why)
+/* Each of the targets, which `option` gave, is an address; they get our own spelling, in o->targets. `host` is ours. */
+static int take_targets(struct options *o, const char *host, const char *option, const char *targets, struct why *why)
 {
     struct address a, elsewhere = {.host = "localhost"};
     char one[ADDRESS_MAX];
@@ -173,20 +189,19 @@ static int take_targets(struct options *o, const char *targets, struct why *why)
         size_t length = strcspn(at, ",");
 
         if (snprintf(one, sizeof one, "%.*s", (int)length, at) >= (int)sizeof one || address_parse(one, &a) != 0)
-            return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", targets);
+            return why_set(why, ERR_INVALID, "%s wants HOST:PORT[,HOST:PORT...], not \"%s\"", option, targets);
         if (!address_is_loopback(a.host))
             elsewhere = a;
         address_format(&a, one, sizeof one);
         if (used + strlen(one) + 2 > sizeof o->targets)
-            return why_set(why, ERR_INVALID, "-join names too many: at most %d bytes", OPTIONS_JOIN_MAX - 1);
+            return why_set(why, ERR_INVALID, "%s names too many: at most %d bytes", option, OPTIONS_JOIN_MAX - 1);
         used += (size_t)snprintf(o->targets + used, sizeof o->targets - used, "%s%s", used > 0 ? "," : "", one);
         if (at[length] == '\0')
             break;
         at += length + 1;
     }
     o->join = o->targets;
-    /* The others have no -host; where it matters the leader refuses them. */
-    return o->profile == PROFILE_RAFTD ? check_host(o->host, "-join", &elsewhere, why) : 0;
+    return check_host(o, host, option, &elsewhere, why);
 }
 
 static int by_text(const void *a, const void *b)
@@ -219,7 +234,7 @@ static int take_list(struct options *o, struct why *why)
             return why_set(why, ERR_INVALID, "-cluster names more than %d members, the limit", RAFT_MEMBERS_MAX);
         if (snprintf(one, sizeof all[0], "%.*s", (int)length, at) >= (int)sizeof all[0] || address_parse(one, &a) != 0)
             return why_set(why, ERR_INVALID, "-cluster wants HOST:PORT[,HOST:PORT...], not \"%s\"", o->cluster);
-        if (check_host(o->host, "-cluster", &a, why) != 0)
+        if (check_host(o, o->host, "-cluster", &a, why) != 0)
             return ERR_INVALID;
         address_format(&a, one, sizeof all[0]);
         o->cluster_size++;
@@ -263,13 +278,11 @@ static int check_together(const struct options *o, struct why *why)
         return why_set(why, ERR_INVALID, "-log-format is text or json, not \"%s\"", o->log_format);
     snprintf(text, sizeof text, strchr(o->host, ':') != NULL ? "[%s]:1" : "%s:1", o->host);
     if (strlen(o->host) >= sizeof a.host || address_parse(text, &a) != 0)
-        return why_set(why, ERR_INVALID, "-host wants a name or an address, not \"%s\"", o->host);
+        return why_set(why, ERR_INVALID, "%s wants a name or an address, not \"%s\"", host_option(o), o->host);
     if (strcmp(a.host, "0.0.0.0") == 0 || strcmp(a.host, "::") == 0)
-        return why_set(
-            why, ERR_INVALID,
-            "-host %s is no address by which others could reach this server: set -host to its name or address; "
-            "-bind says where to listen",
-            o->host);
+        return why_set(why, ERR_INVALID,
+                       "%s is no address by which others could reach this server: set %s to its name or address%s",
+                       o->host, host_option(o), o->profile == PROFILE_RAFTD ? "; -bind says where to listen" : "");
     return 0;
 }
 
@@ -285,9 +298,13 @@ static int complete_raftd(struct options *o, struct why *why)
     if (o->join != NULL && o->cluster != NULL)
         return why_set(why, ERR_INVALID,
                        "-join and -cluster exclude each other: join a cluster that is there, or form one");
+    if (o->learner && o->join == NULL)
+        return why_set(why, ERR_INVALID,
+                       "-learner is for a server that joins: give it -join, too, or leave -learner out; a server that is "
+                       "invited becomes a learner by the \"role\" in the request that invites it");
     if (o->cluster != NULL)
         return take_list(o, why);
-    return o->join != NULL ? take_targets(o, o->join, why) : 0;
+    return o->join != NULL ? take_targets(o, o->host, "-join", o->join, why) : 0;
 }
 
 /* The URLs of --cluster: ours goes into host and ports, the others become those whom we ask. */
@@ -319,7 +336,7 @@ static int take_urls(struct options *o, struct why *why)
     if (o->id > o->cluster_size)
         return why_set(why, ERR_INVALID, "--id %llu is none of the %llu URLs in --cluster", (unsigned long long)o->id,
                        (unsigned long long)o->cluster_size);
-    return others[0] != '\0' ? take_targets(o, others, why) : 0;
+    return others[0] != '\0' ? take_targets(o, o->own_host, "--cluster", others, why) : 0;
 }
 
 static int complete_raftexample(struct options *o, struct why *why)
@@ -332,7 +349,7 @@ static int complete_raftexample(struct options *o, struct why *why)
     if (err != 0)
         return err;
     o->host = o->own_host;
-    o->open_to_clients = true;
+    o->client_bind = "";
     snprintf(o->own_name, sizeof o->own_name, "%llu", (unsigned long long)o->id);
     snprintf(o->own_datadir, sizeof o->own_datadir, "raftexample-%llu", (unsigned long long)o->id);
     o->name = o->own_name;
@@ -341,35 +358,37 @@ static int complete_raftexample(struct options *o, struct why *why)
     return 0;
 }
 
-/* HOST:PORT or :PORT to listen on. */
-static int take_listen(const char *option, const char *text, struct address *out, struct why *why)
+/* HOST:PORT or :PORT to listen on; *everywhere: no host, or 0.0.0.0, so no address that others could be told. */
+static int take_listen(const char *option, const char *text, struct address *out, bool *everywhere, struct why *why)
 {
     if (address_parse(text, out) != 0)
         return why_set(why, ERR_INVALID, "%s wants HOST:PORT or :PORT, not \"%s\"", option, text);
+    *everywhere = text[0] == ':' || strcmp(out->host, "0.0.0.0") == 0;
     return 0;
 }
 
 static int complete_shaj13(struct options *o, struct why *why)
 {
     struct address api, raft;
-    int err = take_listen("-api", o->api_address != NULL ? o->api_address : ":9090", &api, why);
+    bool api_everywhere = false, raft_everywhere = false;
+    int err = take_listen("-api", o->api_address != NULL ? o->api_address : ":9090", &api, &api_everywhere, why);
 
     if (err == 0)
-        err = take_listen("-raft", o->raft_address != NULL ? o->raft_address : ":8080", &raft, why);
+        err = take_listen("-raft", o->raft_address != NULL ? o->raft_address : ":8080", &raft, &raft_everywhere, why);
     if (err != 0)
         return err;
     if (o->datadir == NULL)
         o->datadir = "raft-state";
-    /* ":PORT" and 0.0.0.0 are every address, and no address that others could be told. */
-    o->open_to_clients = strcmp(api.host, "0.0.0.0") == 0 || (o->api_address != NULL && o->api_address[0] == ':');
     snprintf(o->own_host, sizeof o->own_host, "%s",
-             strcmp(raft.host, "0.0.0.0") != 0  ? raft.host
-             : strcmp(api.host, "0.0.0.0") != 0 ? api.host
-                                                : "localhost");
+             !raft_everywhere  ? raft.host
+             : !api_everywhere ? api.host
+                               : "localhost");
+    snprintf(o->own_client_bind, sizeof o->own_client_bind, "%s", api_everywhere ? "" : api.host);
     o->host = o->own_host;
+    o->client_bind = o->own_client_bind;
     o->port = api.port;
     o->peer_port = raft.port;
-    return o->join != NULL ? take_targets(o, o->join, why) : 0;
+    return o->join != NULL ? take_targets(o, o->own_host, "-join", o->join, why) : 0;
 }
 
 static int complete_balsa(struct options *o, struct why *why)

@@ -81,7 +81,7 @@ END_TEST
 
 START_TEST(flags_need_no_value_but_may_have_one)
 {
-    ck_assert_int_eq(PARSE("-learner", "-v", "dir"), 0);
+    ck_assert_int_eq(PARSE("-learner", "-v", "-join=:1", "dir"), 0);
     ck_assert(o.learner);
     ck_assert_int_eq(options_log_level(&o), LOG_LEVEL_DEBUG);
     ck_assert_int_eq(PARSE("-learner=false", "-trace=1", "dir"), 0);
@@ -218,6 +218,29 @@ START_TEST(a_host_is_one_that_others_can_reach)
 }
 END_TEST
 
+/* The same at the start of the other profiles, in the words of their options. */
+START_TEST(a_host_of_another_profile_is_one_that_others_can_reach)
+{
+    ck_assert_wrong("set the URL of this member in --cluster", "--cluster", "http://127.0.0.1:1,http://a:2", "--port",
+                    "3");
+    ck_assert_wrong("0.0.0.0", "--cluster", "http://0.0.0.0:1", "--port", "3");
+    ck_assert_int_eq(PARSE("--id=2", "--cluster", "http://127.0.0.1:1,http://a:2", "--port", "3"), 0);
+    ck_assert_wrong("set -raft", "-api", ":1", "-raft", ":2", "-join", "a:2");
+    ck_assert_wrong("set -raft", "-api", "127.0.0.1:1", "-join", "10.0.0.1:2");
+    ck_assert_int_eq(PARSE("-api", "10.0.0.2:1", "-raft", ":2", "-join", "10.0.0.1:2"), 0);
+    ck_assert_int_eq(PARSE("-api", ":1", "-raft", "[2001:db8::1]:2", "-join", "a:2"), 0);
+}
+END_TEST
+
+START_TEST(a_learner_joins)
+{
+    ck_assert_wrong("-learner is for a server that joins", "-learner", "dir");
+    ck_assert_wrong("-learner is for a server that joins", "-p", "2", "-learner", "-cluster", "localhost:2", "dir");
+    ck_assert_int_eq(PARSE("-learner", "-join", "localhost:1", "dir"), 0);
+    ck_assert(o.learner);
+}
+END_TEST
+
 START_TEST(a_list_names_this_member_and_is_sorted)
 {
     ck_assert_int_eq(PARSE("-p", "2", "-cluster", "localhost:3,http://localhost:1/,localhost:2", "dir"), 0);
@@ -245,7 +268,7 @@ START_TEST(the_environment_comes_before_the_command_line)
     setenv("RAFTD_MAX_VALUE_SIZE", "2K", 1);
     setenv("RAFTD_LEARNER", "1", 1);
     setenv("RAFTD_NAME", "env", 1);
-    ck_assert_int_eq(PARSE("dir"), 0);
+    ck_assert_int_eq(PARSE("-join=:1", "dir"), 0);
     ck_assert_uint_eq(o.port, 55);
     ck_assert_uint_eq(o.max_value_size, 2048);
     ck_assert(o.learner);
@@ -265,18 +288,34 @@ START_TEST(the_environment_comes_before_the_command_line)
 }
 END_TEST
 
+START_TEST(what_looks_like_ours_in_the_environment_and_is_not_is_noted)
+{
+    setenv("RAFTD_PROT", "55", 1);
+    setenv("RAFTD_LEARNER", "0", 1);
+    ck_assert_int_eq(PARSE("dir"), 0);
+    ck_assert_ptr_nonnull(strstr(o.strangers, "RAFTD_PROT"));
+    ck_assert_ptr_null(strstr(o.strangers, "RAFTD_LEARNER"));
+    ck_assert_int_eq(PARSE("-api=:1"), 0); /* shaj13 has no such option */
+    ck_assert_ptr_nonnull(strstr(o.strangers, "RAFTD_LEARNER"));
+    unsetenv("RAFTD_PROT");
+    unsetenv("RAFTD_LEARNER");
+    ck_assert_int_eq(PARSE("dir"), 0);
+    ck_assert_ptr_null(strstr(o.strangers, "RAFTD_PROT"));
+}
+END_TEST
+
 /* ---- other profiles ---- */
 
 START_TEST(raftexamples_command_line_is_known_by_its_words)
 {
-    ck_assert_int_eq(PARSE("--id", "2", "--cluster", "http://127.0.0.1:1001,http://127.0.0.1:1002,http://10.0.0.3:1003",
-                           "--port", "1022"),
+    ck_assert_int_eq(PARSE("--id", "2", "--cluster",
+                           "http://127.0.0.1:1001,http://127.0.0.1:1002,http://localhost:1003", "--port", "1022"),
                      0);
     ck_assert_int_eq(o.profile, PROFILE_RAFTEXAMPLE);
     ck_assert_uint_eq(o.port, 1022);
     ck_assert_uint_eq(o.peer_port, 1002);
     ck_assert_str_eq(o.host, "127.0.0.1");
-    ck_assert_str_eq(o.join, "127.0.0.1:1001,10.0.0.3:1003");
+    ck_assert_str_eq(o.join, "127.0.0.1:1001,localhost:1003");
     ck_assert_str_eq(o.name, "2");
     ck_assert_str_eq(o.datadir, "raftexample-2");
     ck_assert_wrong("none of the 1 URLs", "--id", "2", "--cluster", "http://127.0.0.1:1001", "--port", "1022");
@@ -286,12 +325,21 @@ END_TEST
 
 START_TEST(shaj13s_too)
 {
-    ck_assert_int_eq(PARSE("-raft", ":1081", "-api", "10.0.0.1:1091", "-state_dir", "d", "-join", ":1080"), 0);
+    ck_assert_int_eq(PARSE("-raft", ":1081", "-api", "127.0.0.1:1091", "-state_dir", "d", "-join", "127.0.0.1:1080"),
+                     0);
     ck_assert_int_eq(o.profile, PROFILE_SHAJ13);
     ck_assert_uint_eq(o.port, 1091);
     ck_assert_uint_eq(o.peer_port, 1081);
     ck_assert_str_eq(o.datadir, "d");
-    ck_assert_str_eq(o.join, "localhost:1080");
+    ck_assert_str_eq(o.join, "127.0.0.1:1080");
+    ck_assert_str_eq(o.host, "127.0.0.1"); /* -raft names no host */
+    ck_assert_str_eq(o.client_bind, "127.0.0.1");
+    ck_assert_int_eq(PARSE("-raft", "10.0.0.1:1081", "-api", ":1091"), 0);
+    ck_assert_str_eq(o.host, "10.0.0.1");
+    ck_assert_str_eq(o.client_bind, "");
+    ck_assert_int_eq(PARSE("-api=:1091"), 0);
+    ck_assert_str_eq(o.host, "localhost");
+    ck_assert_uint_eq(o.peer_port, 8080);
     ck_assert_wrong("-api wants", "-api", "x", "-raft", ":1");
 }
 END_TEST
@@ -324,4 +372,5 @@ TEST_MAIN("options", raftexamples_command_line_is_known_by_its_words, shaj13s_to
           a_directory_is_wanted, what_we_do_not_know_is_refused, numbers_have_limits, sizes_have_units,
           some_do_not_go_together, texts_are_looked_at, each_target_of_join_is_an_address,
           a_list_of_targets_has_a_limit, a_host_is_one_that_others_can_reach, a_list_names_this_member_and_is_sorted,
-          the_environment_comes_before_the_command_line)
+          a_host_of_another_profile_is_one_that_others_can_reach, a_learner_joins,
+          the_environment_comes_before_the_command_line, what_looks_like_ours_in_the_environment_and_is_not_is_noted)

@@ -308,6 +308,14 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
         }
     }
     last = state.last;
+    if (position->applied.index == 0 && state.base.index > 0) {
+        err = why_set(why, ERR_CORRUPT,
+                      "the map of this member (kv in its DATADIR) is gone, and its log, of entries %llu to %llu, does not "
+                      "go back far enough to make it anew: bring it back, or remove this member from its cluster and "
+                      "join with another DATADIR",
+                      (unsigned long long)state.base.index + 1, (unsigned long long)last);
+        goto out;
+    }
     if (!log_holds(&state, position->applied)) {
         err = why_set(why, ERR_CORRUPT,
                       "the map is at entry %llu but the log holds %llu to %llu: log and map are not of one server; "

@@ -140,7 +140,13 @@ static int check_foreign(const struct datadir *d, struct why *why)
     if (dir == NULL)
         return fail(why, "read", d->path);
     while (err == 0 && (entry = readdir(dir)) != NULL) {
-        if (!may_be_there(entry->d_name))
+        if (strcmp(entry->d_name, "log") == 0 || strcmp(entry->d_name, "kv") == 0)
+            err = why_set(why, ERR_FORMAT,
+                          "%s has lost its file \"" IDENTITY_FILE "\", which says whose log and map lie there: bring it "
+                          "back, or remove that member from its cluster and join with another DATADIR; if this is no "
+                          "directory of raftd, name a new or an empty one",
+                          d->path);
+        else if (!may_be_there(entry->d_name))
             err = why_set(why, ERR_FORMAT,
                           "%s is not a data directory of raftd: it holds \"%.60s\" but no file \"" IDENTITY_FILE
                           "\"; name a new "

@@ -295,6 +295,8 @@ static int make(const char *path, const struct env_options *options, struct why 
     if (rc != 0)
         return why_open(why, fresh, o.map_size, rc);
     err = dir_sync(fresh);
+    if (err == 0)
+        err = env_remove(path); /* a lock of one whose data is gone */
     if (err == 0 && rename(fresh, path) != 0)
         err = err_from_errno(errno);
     if (err == 0)
@@ -323,7 +325,7 @@ static int check_format(struct env *e, MDB_txn *txn, const struct env_options *o
     uint64_t format;
 
     if (rc == MDB_NOTFOUND || (rc == 0 && (value.size < KIND_SIZE || memcmp(value.data, o->kind, KIND_SIZE) != 0)))
-        return why_set(why, ERR_FORMAT, "%s is not a %s of raftd", e->path, o->kind);
+        return why_set(why, ERR_FORMAT, "%s is not a %s of raftd, or it is damaged", e->path, o->kind);
     if (rc != 0 || value.size != KIND_SIZE + sizeof format)
         return why_set(why, ERR_CORRUPT, "%s is damaged: its format record does not add up", e->path);
     format = codec_get_u64(value.data + KIND_SIZE);

@@ -30,6 +30,7 @@ refuses 64 'heartbeat|election' -heartbeat 500 -election-timeout 100 "$dir/x"
 refuses 64 'log-format' -log-format xml "$dir/x"
 refuses 64 'name' -name "$(printf 'n%.0s' $(seq 100))" "$dir/x"
 refuses 64 'max-value-size' -max-value-size many "$dir/x"
+refuses 64 'learner.*-join' -learner "$dir/x"
 check "none of these made a directory" [ ! -e "$dir/x" ]
 matches "-version" '^raftd [0-9]+\.[0-9]+' "$("$raftd" -version)"
 matches "-help" 'DATADIR' "$("$raftd" -help)"
@@ -56,11 +57,42 @@ cp -r "$dir/node.1/raftd" "$dir/node.1/kv" "$dir/lost/"
 refuses 1 'log/data.mdb is gone' -p "$(port 2)" -peer-port "$(peer_port 2)" "$dir/lost"
 rm -r "$dir/lost/kv"
 refuses 1 'log/data.mdb is gone' -p "$(port 2)" -peer-port "$(peer_port 2)" "$dir/lost"
+mv "$dir/lost/raftd" "$dir/raftd.kept"
+mkdir "$dir/lost/log"
+refuses 1 'lost its file "raftd"' -p "$(port 2)" -peer-port "$(peer_port 2)" "$dir/lost"
+
 start 3
 eventually "member 3 is ready" 5 ready 3
 stop 3
 truncate -s 12288 "$dir/node.3/kv/data.mdb"
 refuses 1 'cut short' -p "$(port 3)" -peer-port "$(peer_port 3)" "$dir/node.3"
+
+# A map that is gone is made anew of the log, where that still has all of it.
+RAFTD_PROT=5 start 4 -log-max-entries 100
+eventually "member 4 is ready" 5 ready 4
+check "a variable that is no option's is named" grep -q '\[WARN\].*RAFTD_PROT' "$dir/node.4.log"
+answers PUT 4 /db/foo 201 -d bar
+stop 4
+rm "$dir/node.4/kv/data.mdb"
+start 4 -log-max-entries 100
+eventually "member 4 is ready without its map" 5 ready 4
+eventually "and has made it anew" 5 test_value 4 foo bar
+for i in $(seq 300); do
+    echo "url = http://localhost:$(port 4)/db/k"
+    echo "data = $i"
+    echo next
+done | head -n -1 | curl -s -K -
+log_is_short() {
+    http GET 4 /status
+    [ "$(number log_first)" -gt 150 ] 2>/dev/null
+}
+eventually "the log loses its first half" 5 log_is_short
+answers PUT 4 /db/k 204 -d last # on disk, too, by the time of the next write
+stop 4
+cp -r "$dir/node.4" "$dir/mapless"
+rm -r "$dir/mapless/kv"
+refuses 1 'the map of this member.* is gone.*DATADIR' -p "$(port 4)" -peer-port "$(peer_port 4)" "$dir/mapless"
+refuses 1 'the map of this member.* is gone' -p "$(port 4)" -peer-port "$(peer_port 4)" "$dir/mapless" # and again
 
 # With too few descriptors the start ends, though accept(2) of the peer port then says so even after its shutdown.
 code=0
