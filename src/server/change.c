@@ -319,6 +319,25 @@ static bool same_votes(const struct members *a, const struct members *b)
     return same == count_voters(a) && same == count_voters(b);
 }
 
+/* A member says itself where it lives, each time that it greets: while it is up, another address would not last. */
+static enum service_code check_move(const struct shared *s, raft_time now, const struct members *next,
+                                    struct service_result *r)
+{
+    for (unsigned i = 0; i < next->count; i++) {
+        const struct member *m = &next->list[i], *known = directory_find(&s->directory, m->id);
+        struct raft_peer_status peer;
+
+        if (known == NULL || (strcmp(known->client, m->client) == 0 && strcmp(known->peer, m->peer) == 0))
+            continue;
+        if (m->id == s->self || (raft_peer_status(s->raft, now, m->id, &peer) && peer.active))
+            return refuse(r, SERVICE_CONFLICT,
+                          "member %s is up and says itself where it is reached (clients %s, members %s): to move it, "
+                          "restart it with -host, -port or -peer-port; this request is for a member that is down",
+                          m->name, known->client, known->peer);
+    }
+    return SERVICE_OK;
+}
+
 static void say_outlook(const struct change *c, const struct members *next, struct service_result *r)
 {
     const struct service_outlook *o = &r->outlook;
@@ -347,6 +366,8 @@ enum service_code change_judge(const struct shared *s, raft_time now, const stru
 {
     struct service_outlook *o = &r->outlook;
 
+    if (c->kind == CHANGE_UPDATE && check_move(s, now, next, r) != SERVICE_OK)
+        return SERVICE_CONFLICT;
     look_out(s, now, next, o);
     o->changes = r->created || !change_is_none(s, next);
     say_outlook(c, next, r);

@@ -21,8 +21,8 @@ struct change {
 enum service_code change_plan(const struct shared *s, const struct change *c, struct members *next,
                               struct service_result *r);
 /* Sets r->outlook and r->text, a sentence, for the cluster after the change; CONFLICT if it takes votes or addresses so
- * that those who can be reached now are no quorum any more, unless it is asked for with force; BUSY if a leader is so new that
- * it does not know. */
+ * that those who can be reached now are no quorum any more, unless it is asked for with force, or if it gives another address to
+ * a member that is up; BUSY if a leader is so new that it does not know. */
 enum service_code change_judge(const struct shared *s, raft_time now, const struct change *c,
                                const struct members *next, struct service_result *r);
 bool change_is_none(const struct shared *s, const struct members *next);

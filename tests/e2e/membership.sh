@@ -102,6 +102,31 @@ equals "once more: status 1" 1 $?
 matches "with one line that says what to do" 'removed.*-join' "$(tail -n 1 "$dir/node.3.log")"
 equals "no leader was changed by all this" "$term" "$(term_of 1)"
 
+# ---- removed, with a start script that says -join: it comes anew, as another member ----
+
+id_of() {
+    curl -s -m 5 "localhost:$(port 1)/cluster" | grep -oE "\"id\":[0-9]+,\"name\":\"$1\"" | grep -oE '[0-9]+' | head -n 1
+}
+start 3 -join "localhost:$(port 1)"
+eventually "a removed member that is started with -join joins anew" 10 ready 3
+eventually "under its name, with a vote" 10 has_voters "$(port 1)" 3
+id=$(id_of m3)
+stop 3
+eventually "member 3 is seen to be down" 5 is_inactive 1 m3
+answers DELETE 1 /cluster/members/m3 204
+start 3 -join "localhost:$(port 1)"
+eventually "one that was down then learns it at its first start, -join or not" 10 ended 3
+equals "and ends with status 0" 0 "$exit_status"
+start 3 -join "localhost:$(port 1)"
+eventually "and joins anew at its next" 10 ready 3
+eventually "with a vote" 10 has_voters "$(port 1)" 3
+check "under a new id" [ "$id" != "$(id_of m3)" ]
+answers PUT 1 /db/rejoined 201 -d yes
+equals "with what the cluster has" yes "$(curl -s -m 6 "localhost:$(port 3)/db/rejoined")"
+answers DELETE 1 /cluster/members/m3 204
+eventually "it goes" 10 ended 3
+equals "no leader was changed by all this" "$term" "$(term_of 1)"
+
 # ---- replaced ----
 
 start 4 -name m4
@@ -182,6 +207,12 @@ eventually "and reads" 10 test_value 7 undisturbed yes
 equals "no leader was changed" "$term" "$(term_of 5)"
 
 # ---- moved; forced ----
+
+answers PUT 5 /cluster/members/again7 409 -d "$(client 9 "\"peer\":\"localhost:$(peer_port 9)\"")"
+matches "a member that is up is moved by itself alone" 'again7 is up.*-host' "$body"
+answers PUT 5 '/cluster/members/again7?dry-run=1' 409 -d "$(client 9)"
+answers PUT 5 /cluster/members/m5 409 -d "$(client 9)"
+answers PUT 5 /cluster/members/again7 204 -d "$(client 7)"
 
 stop 7
 eventually "member 7 is seen to be down" 5 is_inactive 5 again7

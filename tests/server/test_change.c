@@ -153,5 +153,21 @@ START_TEST(a_place_is_taken_when_the_new_one_votes)
 }
 END_TEST
 
-TEST_MAIN("change", what_is_left_after_it_is_told, a_quorum_that_answers_must_be_left, what_is_so_already_is_no_change,
+/* Its next hello would undo it. */
+START_TEST(a_member_that_is_up_is_moved_by_itself_alone)
+{
+    const struct service_member_change move = a_server(0, "", 77);
+
+    a_leader_of(5, 3);
+    ck_assert_int_eq(judged(CHANGE_UPDATE, "n2", &move), SERVICE_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(r.text, "n2 is up"));
+    ck_assert_ptr_nonnull(strstr(r.text, "-host"));
+    ck_assert_int_eq(judged(CHANGE_UPDATE, "1", &move), SERVICE_CONFLICT);
+    ck_assert_int_eq(judged(CHANGE_UPDATE, "n4", &move), SERVICE_OK); /* it is down */
+    ck_assert(r.outlook.changes);
+    member_end(&m);
+}
+END_TEST
+
+TEST_MAIN("change", a_member_that_is_up_is_moved_by_itself_alone, what_is_left_after_it_is_told, a_quorum_that_answers_must_be_left, what_is_so_already_is_no_change,
           names_and_addresses_belong_to_one, a_place_is_taken_when_the_new_one_votes)
