@@ -323,6 +323,22 @@ static const struct {
     [SERVICE_FAILED] = {500, "failed", "", NULL, NULL},
 };
 
+/* The leader has no paths for members among those for clients: only whoever asks at its -admin port reaches them. To ask
+ * again here would not help. */
+static void name_other_leader(struct exchange *x)
+{
+    const struct service_stamp *stamp = &x->worker->result.stamp;
+    struct address peer;
+    char text[480];
+
+    if (address_parse(stamp->leader_peer, &peer) != 0)
+        snprintf(peer.host, sizeof peer.host, "its machine");
+    snprintf(text, sizeof text,
+             "raftd: member %s leads, and speaks %s to clients: ask for this at its -admin port (on %.255s)",
+             stamp->leader, profile_name(stamp->leader_profile), peer.host);
+    exchange_error_with(x, 503, "not_leader", "", text, stamp);
+}
+
 void exchange_refuse(struct exchange *x, enum asked what)
 {
     const struct service_result *result = &x->worker->result;
@@ -335,6 +351,11 @@ void exchange_refuse(struct exchange *x, enum asked what)
         x->close = true;
     if (code == SERVICE_NOT_LEADER && leader_address(x)[0] != '\0') {
         redirect(x);
+        return;
+    }
+    if (code == SERVICE_NOT_LEADER && what == ASKED_MEMBER && x->http->profile == PROFILE_RAFTD &&
+        result->stamp.leader_profile != PROFILE_RAFTD) {
+        name_other_leader(x);
         return;
     }
     if (code == SERVICE_NOT_FOUND && what == ASKED_MEMBER) {

@@ -56,6 +56,16 @@ lead 4
 gives "between two raftds curl -L writes" 204 "" -L -X PUT "$(at 1)/db/my-key" -d two
 gives "the shaj13 is refused now" 503 "raft.Server: Not current leader\n" -L -X PUT -d '{"Key":"my-key","Value":"x"}' "$(at 2)/"
 gives "and reads" 200 "two\n" "$(at 2)/my-key"
+gives "a change of members at a follower's -admin" 307 "raft.Server: Not current leader\n" -X DELETE "$(admin 2)/cluster/members/nobody"
+curls -L -X DELETE "$(admin 2)/cluster/members/nobody"
+equals "finds a leader that is a raftd" 404 "$status"
+lead 2
+curls -L -X DELETE "$(admin 1)/cluster/members/nobody"
+equals "of one that is none it says where to ask" 503 "$status"
+matches "by name, host and option" 'leads, and speaks shaj13 to clients: ask for this at its -admin port \(on localhost\)' "$body"
+curls -X DELETE "$(admin 2)/cluster/members/nobody"
+equals "and there it is answered" 404 "$status"
+lead 4
 
 # ---- -admin ----
 

@@ -243,6 +243,12 @@ START_TEST(a_join_finds_a_leader_of_any_profile)
     ck_assert_int_eq(a->status, 307);
     ck_assert_str_eq(field(a, "Location"), "http://two.example:14002/cluster/members");
     ck_assert_int_eq(ask(w, "PUT", "/db/k", NULL, "v")->status, 503);
+    a = ask(w, "DELETE", "/cluster/members/n9", NULL, NULL);
+    ck_assert_int_eq(a->status, 503);
+    ck_assert_ptr_nonnull(
+        strstr(a->body, "leads, and speaks balsa to clients: ask for this at its -admin port (on two.example)"));
+    ck_assert_str_eq(field(a, "Retry-After"), "");
+    ck_assert_ptr_nonnull(strstr(ask(w, "POST", "/cluster/leader", NULL, "n9")->body, "-admin port"));
     end_world(w);
 }
 END_TEST
