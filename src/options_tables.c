@@ -6,12 +6,14 @@
 
 #include "wire/members.h"
 
-#define AT(field)       offsetof(struct options, field)
-#define MIB             ((uint64_t)1 << 20)
-#define GIB             ((uint64_t)1 << 30)
-#define JOIN_TIMEOUT_MS 30000
-#define FOR_EVER        ((uint64_t)1 << 50) /* milliseconds */
-#define ROWS(rows)      rows, sizeof rows / sizeof rows[0]
+#define AT(field)        offsetof(struct options, field)
+#define MIB              ((uint64_t)1 << 20)
+#define GIB              ((uint64_t)1 << 30)
+#define JOIN_TIMEOUT_MS  30000
+#define LOG_MAX_ENTRIES  200000
+#define SNAPSHOT_ENTRIES 10000 /* raftexample's: so many between two snapshots, and so many kept behind one */
+#define FOR_EVER         ((uint64_t)1 << 50) /* milliseconds */
+#define ROWS(rows)       rows, sizeof rows / sizeof rows[0]
 
 /* ---- the tables ---- */
 
@@ -20,7 +22,8 @@
         "admin", NULL, KIND_NUMBER, AT(admin_port), 1, 65535, 0, "PORT",                                               \
             "port for /cluster, /status, /metrics, /livez and /readyz alone", NULL                                     \
     }
-#define COMMON_OPTIONS                                                                                                   \
+/* `entries`: what -log-max-entries is unless it is given. */
+#define COMMON_OPTIONS(entries)                                                                                          \
     {"heartbeat", NULL, KIND_NUMBER, AT(heartbeat_ms), 5, 10000, 50, "MS", "how often a leader is heard", NULL},         \
         {"election-timeout",                                                                                             \
          NULL,                                                                                                           \
@@ -58,7 +61,7 @@
          AT(log_max_entries),                                                                                            \
          100,                                                                                                            \
          1000000000,                                                                                                     \
-         200000,                                                                                                         \
+         entries,                                                                                                        \
          "N",                                                                                                            \
          "entries that the log may hold before its first half goes",                                                     \
          NULL},                                                                                                          \
@@ -109,7 +112,7 @@ static const struct option raftd_options[] = {
      "give up joining, or forming a cluster, after this long", NULL},
     {"learner", NULL, KIND_FLAG, AT(learner), 0, 0, 0, NULL, "join without a vote", NULL},
     {"name", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member (made up and kept in DATADIR)", NULL},
-    COMMON_OPTIONS,
+    COMMON_OPTIONS(LOG_MAX_ENTRIES),
 };
 
 static const struct option raftexample_options[] = {
@@ -121,7 +124,7 @@ static const struct option raftexample_options[] = {
     {"join", NULL, KIND_FLAG, AT(joins), 0, 0, 0, NULL,
      "join the cluster that the other URLs belong to, as soon as it has added this id", NULL},
     ADMIN_OPTION,
-    COMMON_OPTIONS,
+    COMMON_OPTIONS(2 * SNAPSHOT_ENTRIES),
 };
 
 static const struct option shaj13_options[] = {
@@ -134,7 +137,7 @@ static const struct option shaj13_options[] = {
     {"join-timeout", NULL, KIND_NUMBER, AT(join_timeout_ms), 100, 86400000, JOIN_TIMEOUT_MS, "MS",
      "give up joining after this long", NULL},
     ADMIN_OPTION,
-    COMMON_OPTIONS,
+    COMMON_OPTIONS(LOG_MAX_ENTRIES),
 };
 
 static const struct option balsa_options[] = {
@@ -145,7 +148,7 @@ static const struct option balsa_options[] = {
     {"raft-node-id", NULL, KIND_TEXT, AT(name), 0, 0, 0, "NAME", "name of this member", "RAFT_NODE_ID"},
     {"raft-volume-dir", NULL, KIND_TEXT, AT(datadir), 0, 0, 0, "DIR", "directory of its data", "RAFT_VOLUME_DIR"},
     ADMIN_OPTION,
-    COMMON_OPTIONS,
+    COMMON_OPTIONS(LOG_MAX_ENTRIES),
 };
 
 /* ---- what follows from them ---- */
@@ -171,10 +174,11 @@ static int check_host(const struct options *o, const char *host, const char *opt
 
     if (!address_is_loopback(host) || address_is_loopback(target->host))
         return 0;
-    return why_set(why, ERR_INVALID,
-                   "%s is an address that only this machine can reach, but %s names %s: set %s to the name or address by "
-                   "which the others reach this server",
-                   host, option, target->host, ours);
+    return why_set(
+        why, ERR_INVALID,
+        "%s is an address that only this machine can reach, but %s names %s: set %s to the name or address by "
+        "which the others reach this server",
+        host, option, target->host, ours);
 }
 
 /* Each of the targets, which `option` gave, is an address; they get our own spelling, in o->targets. `host` is ours. */
@@ -299,9 +303,10 @@ static int complete_raftd(struct options *o, struct why *why)
         return why_set(why, ERR_INVALID,
                        "-join and -cluster exclude each other: join a cluster that is there, or form one");
     if (o->learner && o->join == NULL)
-        return why_set(why, ERR_INVALID,
-                       "-learner is for a server that joins: give it -join, too, or leave -learner out; a server that is "
-                       "invited becomes a learner by the \"role\" in the request that invites it");
+        return why_set(
+            why, ERR_INVALID,
+            "-learner is for a server that joins: give it -join, too, or leave -learner out; a server that is "
+            "invited becomes a learner by the \"role\" in the request that invites it");
     if (o->cluster != NULL)
         return take_list(o, why);
     return o->join != NULL ? take_targets(o, o->host, "-join", o->join, why) : 0;

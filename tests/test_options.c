@@ -54,6 +54,7 @@ START_TEST(the_defaults_are_those_of_the_manual)
     ck_assert_ptr_null(o.name);
     ck_assert_uint_eq(o.join_timeout_ms, 30000);
     ck_assert_uint_eq(o.max_value_size, 1 << 20);
+    ck_assert_uint_eq(o.log_max_entries, 200000);
     ck_assert(!o.learner);
     ck_assert(!o.help);
     ck_assert(!o.version);
@@ -318,6 +319,7 @@ START_TEST(raftexamples_command_line_is_known_by_its_words)
     ck_assert_str_eq(o.join, "127.0.0.1:1001,localhost:1003");
     ck_assert_str_eq(o.name, "2");
     ck_assert_str_eq(o.datadir, "raftexample-2");
+    ck_assert_uint_eq(o.log_max_entries, 20000);
     ck_assert_wrong("none of the 1 URLs", "--id", "2", "--cluster", "http://127.0.0.1:1001", "--port", "1022");
     ck_assert_wrong("unknown option --id=2", "--id=2", "--cluster=http://a:1,http://b:2", "-port=3", "--", "dir");
 }

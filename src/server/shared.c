@@ -336,6 +336,7 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
     log_store_used(log, &s->log_bytes, &s->log_entries);
     s->staged = position->applied.index;
     s->visible = position->applied.index;
+    s->last_snapshot = state.base.index;
     shared_assign_peers(s);
     raft_start(s->raft, now, last, position->applied.index);
 out:

@@ -79,6 +79,7 @@ struct shared {
     uint64_t log_max_entries, log_max_bytes; /* more than that, and the log loses its first half */
     uint64_t log_bytes, log_entries;         /* what the log on disk takes, and for how many entries; the writer */
     raft_time compact_at;                    /* no sooner than that; the snapshotter */
+    raft_index last_snapshot;                /* the entry that the synced map stood for at the last compaction; for its line */
     raft_time transfer_patience;             /* how long an answer to a chunk may take */
     uint32_t transfer_chunk;                 /* bytes of a map sent at once: CHUNK_BYTES_MAX, in simulations less */
     struct dump dump;                        /* the snapshotter */

@@ -198,9 +198,16 @@ static void snapshotter_compacted(struct shared *s, const struct snapshotter_job
     /* The map on disk may be ahead of what the core knows: one that was installed a moment ago, and is not reported yet. */
     raft_settled(s->raft, settled < before.applied ? settled : before.applied);
     raft_status(s->raft, &after);
-    if (after.base.index != before.base.index)
-        log_debug("log compacted: first=%llu last=%llu", (unsigned long long)after.first,
-                  (unsigned long long)after.last);
+    if (after.base.index == before.base.index)
+        return;
+    log_debug("log compacted: first=%llu last=%llu", (unsigned long long)after.first, (unsigned long long)after.last);
+    if (s->profile != PROFILE_RAFTEXAMPLE)
+        return;
+    /* What its readers know. The map that stands for the log is synced by now, and that is all that a snapshot is. */
+    log_info("start snapshot [applied index: %llu | last snapshot index: %llu]", (unsigned long long)j->settled,
+             (unsigned long long)s->last_snapshot);
+    log_info("compacted log at index %llu", (unsigned long long)after.base.index);
+    s->last_snapshot = j->settled;
 }
 
 static void snapshotter_dumped(struct shared *s, raft_time now, const struct snapshotter_job *j)

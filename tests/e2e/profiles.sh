@@ -58,6 +58,15 @@ has_status() {
     [ "$status" = "$expected" ]
 }
 
+# many_puts URL COUNT: 1 to COUNT are put there, one after the other.
+many_puts() {
+    local i
+    for ((i = 1; i <= $2; i++)); do
+        printf 'url = "%s"\nrequest = PUT\ndata = %d\nsilent\n' "$1" "$i"
+        [ "$i" = "$2" ] || echo next
+    done | curl -K -
+}
+
 # logged N REGEX: whether member N's log has such a line.
 logged() {
     grep -qE -- "$2" "$dir/node.$1.log"

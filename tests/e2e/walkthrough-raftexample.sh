@@ -23,6 +23,18 @@ logs 1 '\[INFO\] .*replaying WAL of member 1$'
 logs 1 '\[INFO\] .*loading WAL at term [0-9]+ and index [0-9]+$'
 stop 1
 
+# Its snapshots: one each 10000 entries, so many are kept; here less.
+launch 1 env -C "$dir/single" RAFTD_LOG_MAX_ENTRIES=100 "$raftexample" --id 1 --cluster "$(peer_url 1)" --port "$(port 1)"
+eventually "it is started with a log that shall stay short" 10 has_body hello "$(kv 1)/my-key"
+many_puts "$(kv 1)/often" 300
+logs 1 '\[INFO\] .*start snapshot \[applied index: [0-9]+ \| last snapshot index: [0-9]+\]$'
+logs 1 '\[INFO\] .*compacted log at index [0-9]+$'
+stop 1
+launch 1 env -C "$dir/single" "$raftexample" --id 1 --cluster "$(peer_url 1)" --port "$(port 1)"
+eventually "what went with the log's beginning is there" 10 has_body hello "$(kv 1)/my-key"
+gives "and what came last" 200 "300" "$(kv 1)/often"
+stop 1
+
 # ---- Running a local cluster: goreman start ----
 
 # goreman N: what the Procfile says for raftexampleN, on the ports of this test.
