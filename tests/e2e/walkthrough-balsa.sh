@@ -82,11 +82,35 @@ gives "remove" 200 "" -L "$(balsa 3)/remove?key=f"
 gives "then it is gone" 404 "raftd: no such key\n" "$(balsa 1)/get?key=f"
 gives "and cannot be removed again" 404 "raftd: no such key\n" -L "$(balsa 1)/remove?key=f"
 for n in 1 2 3; do kill9 $n; done
+export RAFTD_LOG_MAX_ENTRIES=100 # from now on: the thousand writes are more than a log may hold
 for n in 3 1 2; do startn $n keep; done
 for n in 1 2 3; do
     eventually "node $n keeps its data through kill -9 of all" 20 has_body 500 "$(balsa $n)/get?key=500"
 done
 settle 3
+
+# Snapshotting: the log loses its beginning, nothing else is lost, and a node that joins now gets the map instead.
+log_is_short() {
+    [ "$(curl -s "http://127.0.0.1:$(port $((9 + $1)))/status" | grep -oE '"log_first":[0-9]+' | cut -d: -f2)" -gt 500 ] 2>/dev/null
+}
+for n in 1 2 3; do
+    eventually "the log of node $n begins late" 10 log_is_short $n
+    gives "what went with its beginning is in the map" 200 "2" "$(balsa $n)/get?key=2"
+done
+launch 4 env HTTP_SERVER_PORT="$(port 4)" RAFT_SERVER_PORT="$(peer_port 4)" RAFT_NODE_ID=n4 RAFT_VOLUME_DIR=n4a "$raftd"
+eventually "a fourth node starts" 10 listens "$(port 4)"
+gives "join n4" 200 "" -L "$(balsa 1)/join?nodeId=n4&raftPort=$(peer_port 4)"
+eventually "it has what the log of no node has any more" 20 has_body 2 "$(balsa 4)/get?key=2"
+one_sent_the_map() {
+    grep -q 'map written to a file for members that fell behind' "$dir"/node.[123].log
+}
+check "for it was sent the map" one_sent_the_map
+settle 4
+gives "the last write is there, too" 200 "1000" "$(balsa 4)/get?key=1000"
+gives "remove n4" 200 "" -L "$(balsa 2)/remove?nodeId=n4"
+shuts_itself_down 4
+settle 3
+unset RAFTD_LOG_MAX_ENTRIES
 
 # ---- the leader dies: the log's words for it ----
 
