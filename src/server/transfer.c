@@ -6,7 +6,6 @@
 #include "store/dump_file.h"
 
 #define WINDOW_BYTES (1u << 20) /* sent and not yet answered */
-#define SYNC_BYTES   (4u << 20) /* a receiver syncs so often, so that no sync has much to do and holds up the log's */
 #define REST_FACTOR  2u         /* a chunk is followed by a rest of so many times what it took, and a millisecond */
 
 /* ---- the leader's side ---- */
@@ -169,7 +168,7 @@ int transfer_write(const char *path, const struct chunk *c)
 
     if (err == 0)
         err = dump_file_write(f, c->offset, c->bytes);
-    if (err == 0 && (end == c->dump.size || end / SYNC_BYTES != c->offset / SYNC_BYTES))
+    if (err == 0 && end == c->dump.size)
         err = dump_file_sync(f);
     dump_file_free(f);
     return err;

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "store/dump_file.h"
 #include "store/env.h"
+#include "store/file.h"
 
 #define IDENTITY_FILE  "raftd"
 #define IDENTITY_FRESH "raftd.new"
@@ -349,6 +350,10 @@ static int save(struct datadir *d, const struct identity *identity, bool wipe, s
 static int remove_dumps(const struct datadir *d, struct why *why)
 {
     const char *const paths[] = {d->dump_path, d->dump_fresh_path, d->incoming_path};
+    int beside = env_remove_beside(d->kv_path);
+
+    if (beside != 0)
+        return why_set(why, beside, "cannot remove what is left beside %s: %s", d->kv_path, err_text(beside));
 
     for (unsigned i = 0; i < sizeof paths / sizeof paths[0]; i++) {
         int err = dump_file_remove(paths[i]);

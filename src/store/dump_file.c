@@ -12,17 +12,16 @@
 #include "base/check.h"
 #include "base/codec.h"
 #include "store/env.h"
+#include "store/file.h"
 #include "wire/dump.h"
 
-#define SYNC_BYTES   (4u << 20)  /* written between two syncs */
 #define DISK_RESERVE (8u << 20)  /* what a dump leaves free: the log and the map are more important */
 #define HEADER_BYTES (32u << 10) /* a header is shorter */
 
 struct dump_file {
     char *path;
     int fd;            /* -1: closed */
-    uint64_t size;     /* as it was opened, or written so far */
-    uint64_t unsynced; /* bytes */
+    uint64_t size; /* as it was opened, or written so far */
 };
 
 struct dump_file *dump_file_new(const char *path)
@@ -41,7 +40,6 @@ void dump_file_close(struct dump_file *f)
         close(f->fd);
     f->fd = -1;
     f->size = 0;
-    f->unsynced = 0;
 }
 
 void dump_file_free(struct dump_file *f)
@@ -153,6 +151,7 @@ static bool leaves_reserve(const struct dump_file *f, size_t size)
 
 int dump_file_write(struct dump_file *f, uint64_t offset, struct view bytes)
 {
+    const uint64_t begin = offset;
     int err = f->fd >= 0 ? 0 : open_with(f, O_RDWR);
 
     if (err == 0 && !leaves_reserve(f, bytes.size))
@@ -166,18 +165,14 @@ int dump_file_write(struct dump_file *f, uint64_t offset, struct view bytes)
             return n == 0 ? ERR_NO_SPACE : err_from_errno(errno);
         bytes = view_of(bytes.data + n, bytes.size - (size_t)n);
         offset += (uint64_t)n;
-        f->unsynced += (uint64_t)n;
         if (offset > f->size)
             f->size = offset;
     }
-    if (err == 0 && f->unsynced >= SYNC_BYTES)
-        err = dump_file_sync(f);
-    return err;
+    return err == 0 && offset > begin ? file_write_out(f->fd, begin, offset - begin) : err;
 }
 
 int dump_file_sync(struct dump_file *f)
 {
-    f->unsynced = 0;
     return fdatasync(f->fd) == 0 ? 0 : err_from_errno(errno);
 }
 

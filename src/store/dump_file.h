@@ -27,8 +27,9 @@ uint64_t dump_file_size(const struct dump_file *f); /* 0 if it is not open */
 
 /* Makes it anew, empty, for writing. */
 int dump_file_create(struct dump_file *f);
-/* Where it is not open, it is opened. Syncs now and then, so that no sync at the end has much to do and holds
- * up the log's. ERR_NO_SPACE: some megabytes are left for the log and the map, try again; ERR_IO. */
+/* Where it is not open, it is opened. The disk has written it when this returns, so that a sync at the end has not much to do
+ * and holds up nobody else's; but it is not durable. ERR_NO_SPACE: some megabytes are left for the log and the map, try again;
+ * ERR_IO. */
 int dump_file_write(struct dump_file *f, uint64_t offset, struct view bytes);
 int dump_file_sync(struct dump_file *f);
 /* Synced, closed and renamed to `path`, whose old file is gone; durable. */

@@ -4,8 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +15,8 @@
 #include "base/checksum.h"
 #include "base/codec.h"
 #include "base/text.h"
+#include "store/env_private.h"
+#include "store/file.h"
 
 #define META_DBI         1u           /* the unnamed database: what mdb_dbi_open gives for no name */
 #define FREE_DBI         0u           /* LMDB's list of free pages, readable through mdb_stat */
@@ -28,23 +28,6 @@
 #define CHECKSUM_SIZE    8u
 #define KIND_SIZE        8u
 #define FORMAT_NAME      "format"
-
-struct env {
-    MDB_env *mdb;
-    char *path;
-    struct env_options options;
-    uint64_t format; /* of the file */
-    MDB_dbi tables[ENV_TABLES_MAX];
-    uint64_t page_size, map_pages;
-    uint64_t ready;     /* bytes of the file that are allocated and written, be it with zeros; the writer's */
-    atomic_bool failed; /* a write ended in ERR_IO or ERR_CORRUPT */
-
-    pthread_mutex_t lock; /* a leaf: guards the pool below */
-    struct env_reader *idle;
-    unsigned open;
-    unsigned count;
-    struct env_reader *readers;
-};
 
 /* ---- errors ---- */
 
@@ -109,49 +92,6 @@ static int why_open(struct why *why, const char *path, uint64_t map_size, int rc
     if (err == ERR_FORMAT)
         return why_set(why, err, "%s was written by another version of LMDB: %s", path, mdb_strerror(rc));
     return why_set(why, err, "cannot open %s: %s", path, mdb_strerror(rc));
-}
-
-/* ---- directories ---- */
-
-int dir_sync(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int err = 0;
-
-    if (fd < 0)
-        return err_from_errno(errno);
-    /* EINVAL: a file system that cannot sync directories; there is nothing more to be had there. */
-    if (fsync(fd) != 0 && errno != EINVAL)
-        err = ERR_IO;
-    close(fd);
-    return err;
-}
-
-static int parent_of(const char *path, char parent[PATH_MAX])
-{
-    size_t size = strlen(path);
-
-    while (size > 1 && path[size - 1] == '/')
-        size--;
-    while (size > 0 && path[size - 1] != '/')
-        size--;
-    if (size >= PATH_MAX)
-        return ERR_TOO_LONG;
-    if (size == 0) {
-        path = ".";
-        size = 1;
-    }
-    memcpy(parent, path, size);
-    parent[size] = '\0';
-    return 0;
-}
-
-int dir_sync_parent(const char *path)
-{
-    char parent[PATH_MAX];
-    int err = parent_of(path, parent);
-
-    return err == 0 ? dir_sync(parent) : err;
 }
 
 int env_remove(const char *path)
@@ -342,7 +282,7 @@ static int open_tables(struct env *e, const struct env_options *o, struct why *w
     MDB_txn *txn;
     MDB_dbi meta;
     int err = 0;
-    int rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+    int rc = mdb_txn_begin(e->file->mdb, NULL, MDB_RDONLY, &txn);
 
     if (rc != 0)
         return why_open(why, e->path, o->map_size, rc);
@@ -366,7 +306,7 @@ static int check_disk(const char *path, struct why *why)
 {
     char parent[PATH_MAX];
     struct statvfs fs;
-    int err = parent_of(path, parent);
+    int err = dir_of(path, parent);
 
     if (err != 0)
         return why_set(why, err, "%s: the name is too long", path);
@@ -378,14 +318,11 @@ static int check_disk(const char *path, struct why *why)
     return 0;
 }
 
-static uint64_t file_size(const struct env *e)
+static bool file_stat(const struct env_file *f, struct stat *st)
 {
-    struct stat st;
     int fd;
 
-    if (mdb_env_get_fd(e->mdb, &fd) != 0 || fstat(fd, &st) != 0)
-        return 0;
-    return (uint64_t)st.st_size;
+    return mdb_env_get_fd(f->mdb, &fd) == 0 && fstat(fd, st) == 0;
 }
 
 static struct env *env_new(const char *path, const struct env_options *o)
@@ -394,6 +331,8 @@ static struct env *env_new(const char *path, const struct env_options *o)
 
     e->path = xstrdup(path);
     e->options = *o;
+    e->file = xcalloc(1, sizeof *e->file);
+    e->file->users = 1;
     e->count = o->readers;
     e->readers = xcalloc(o->readers, sizeof *e->readers);
     for (unsigned i = o->readers; i-- > 0;) {
@@ -405,11 +344,20 @@ static struct env *env_new(const char *path, const struct env_options *o)
     return e;
 }
 
+void env_note_sizes(struct env *e)
+{
+    MDB_envinfo info;
+    struct stat file;
+
+    mdb_env_info(e->file->mdb, &info);
+    e->map_pages = info.me_mapsize / e->page_size;
+    e->ready = file_stat(e->file, &file) ? (uint64_t)file.st_size : 0;
+}
+
 int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why)
 {
     struct env_options o = *options;
     struct env *e = env_new(path, &o);
-    MDB_envinfo info;
     MDB_stat st;
     int dead, rc, err;
 
@@ -420,20 +368,18 @@ int env_open(const char *path, const struct env_options *options, struct env **o
     if (err != 0)
         goto out;
     o.map_size = map_size_for(path, &o);
-    rc = mdb_start(path, &o, &e->mdb);
+    rc = mdb_start(path, &o, &e->file->mdb);
     if (rc != 0) {
         err = why_open(why, path, o.map_size, rc);
         goto out;
     }
-    mdb_reader_check(e->mdb, &dead); /* slots of processes that were killed keep old pages from being reused */
+    mdb_reader_check(e->file->mdb, &dead); /* slots of processes that were killed keep old pages from being reused */
     err = open_tables(e, &o, why);
     if (err != 0)
         goto out;
-    mdb_env_stat(e->mdb, &st);
-    mdb_env_info(e->mdb, &info);
+    mdb_env_stat(e->file->mdb, &st);
     e->page_size = st.ms_psize;
-    e->map_pages = info.me_mapsize / st.ms_psize;
-    e->ready = file_size(e);
+    env_note_sizes(e);
     *out = e;
     e = NULL;
 out:
@@ -441,18 +387,49 @@ out:
     return err;
 }
 
+void env_reader_clear(struct env_reader *r)
+{
+    if (r->cursor != NULL)
+        mdb_cursor_close(r->cursor);
+    if (r->txn != NULL)
+        mdb_txn_abort(r->txn);
+    r->cursor = NULL;
+    r->txn = NULL;
+}
+
+static struct env_file *file_use(struct env *e)
+{
+    struct env_file *f;
+
+    pthread_mutex_lock(&e->lock);
+    f = e->file;
+    f->users++;
+    pthread_mutex_unlock(&e->lock);
+    return f;
+}
+
+void env_file_release(struct env *e, struct env_file *f)
+{
+    bool last;
+
+    pthread_mutex_lock(&e->lock);
+    last = --f->users == 0;
+    pthread_mutex_unlock(&e->lock);
+    if (!last)
+        return;
+    mdb_env_close(f->mdb); /* NULL is fine */
+    free(f);
+}
+
 void env_close(struct env *e)
 {
     if (e == NULL)
         return;
     CHECK(e->open == 0);
-    for (unsigned i = 0; i < e->count; i++) {
-        if (e->readers[i].cursor != NULL)
-            mdb_cursor_close(e->readers[i].cursor);
-        if (e->readers[i].txn != NULL)
-            mdb_txn_abort(e->readers[i].txn);
-    }
-    mdb_env_close(e->mdb); /* NULL is fine */
+    for (unsigned i = 0; i < e->count; i++)
+        env_reader_clear(&e->readers[i]);
+    if (e->file != NULL)
+        env_file_release(e, e->file);
     pthread_mutex_destroy(&e->lock);
     free(e->readers);
     free(e->path);
@@ -484,7 +461,7 @@ MDB_val env_val(struct view v)
 
 /* ---- writing ---- */
 
-static int write_failed(struct env *e, int err)
+int env_write_failed(struct env *e, int err)
 {
     if (err == ERR_IO || err == ERR_CORRUPT)
         atomic_store(&e->failed, true);
@@ -502,7 +479,7 @@ static int stay_ahead(struct env *e)
     uint64_t used, chunk, end;
     int fd;
 
-    if (mdb_env_info(e->mdb, &info) != 0 || mdb_env_get_fd(e->mdb, &fd) != 0)
+    if (e->loading || mdb_env_info(e->file->mdb, &info) != 0 || mdb_env_get_fd(e->file->mdb, &fd) != 0)
         return 0;
     used = (info.me_last_pgno + 1) * e->page_size;
     if (e->ready < used)
@@ -532,9 +509,9 @@ int env_write_begin(struct env *e, MDB_txn **out)
         return ERR_IO;
     err = stay_ahead(e);
     if (err != 0)
-        return write_failed(e, err);
-    rc = mdb_txn_begin(e->mdb, NULL, 0, out);
-    return rc == 0 ? 0 : write_failed(e, env_error(e, rc));
+        return env_write_failed(e, err);
+    rc = mdb_txn_begin(e->file->mdb, NULL, 0, out);
+    return rc == 0 ? 0 : env_write_failed(e, env_error(e, rc));
 }
 
 /* After a commit that failed for want of room the environment is usable, unless it was the meta page that could not be
@@ -542,7 +519,7 @@ int env_write_begin(struct env *e, MDB_txn **out)
 static bool poisoned(struct env *e)
 {
     MDB_txn *txn;
-    int rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &txn);
+    int rc = mdb_txn_begin(e->file->mdb, NULL, MDB_RDONLY, &txn);
 
     if (rc == 0)
         mdb_txn_abort(txn);
@@ -556,13 +533,13 @@ int env_write_commit(struct env *e, MDB_txn *txn)
 
     if (err == ERR_NO_SPACE && poisoned(e))
         err = ERR_IO;
-    return err == 0 ? 0 : write_failed(e, err);
+    return err == 0 ? 0 : env_write_failed(e, err);
 }
 
 int env_write_abort(struct env *e, MDB_txn *txn, int err)
 {
     mdb_txn_abort(txn);
-    return write_failed(e, err);
+    return env_write_failed(e, err);
 }
 
 /* ---- reading ---- */
@@ -576,6 +553,8 @@ static struct env_reader *pool_take(struct env *e)
     if (r != NULL) {
         e->idle = r->next;
         e->open++;
+        r->file = e->file;
+        r->file->users++;
     }
     pthread_mutex_unlock(&e->lock);
     return r;
@@ -583,11 +562,16 @@ static struct env_reader *pool_take(struct env *e)
 
 static void pool_give(struct env *e, struct env_reader *r)
 {
+    struct env_file *f = r->file;
+
     pthread_mutex_lock(&e->lock);
+    if (f->replaced)
+        env_reader_clear(r);
     r->next = e->idle; /* the one used last is used next: its memory is warm, and few are ever made */
     e->idle = r;
     e->open--;
     pthread_mutex_unlock(&e->lock);
+    env_file_release(e, f);
 }
 
 int env_read_begin(struct env *e, struct env_reader **out)
@@ -598,7 +582,7 @@ int env_read_begin(struct env *e, struct env_reader **out)
     if (r == NULL)
         return ERR_NO_RESOURCES;
     if (r->txn == NULL)
-        rc = mdb_txn_begin(e->mdb, NULL, MDB_RDONLY, &r->txn);
+        rc = mdb_txn_begin(r->file->mdb, NULL, MDB_RDONLY, &r->txn);
     else
         rc = mdb_txn_renew(r->txn);
     if (rc != 0) {
@@ -688,20 +672,26 @@ uint64_t env_disk_free(const struct env *e)
     return disk_free(e->path);
 }
 
-uint64_t env_disk_size(const struct env *e)
+uint64_t env_disk_size(struct env *e)
 {
+    struct env_file *f = file_use(e);
     struct stat st;
-    int fd;
+    uint64_t size = file_stat(f, &st) ? (uint64_t)st.st_blocks * 512 : 0;
 
-    if (mdb_env_get_fd(e->mdb, &fd) != 0 || fstat(fd, &st) != 0)
-        return 0;
-    return (uint64_t)st.st_blocks * 512;
+    env_file_release(e, f);
+    return size;
 }
 
 int env_sync(struct env *e)
 {
+    struct env_file *f;
+    int rc;
+
     if (atomic_load(&e->failed))
         return ERR_IO;
+    f = file_use(e);
+    rc = mdb_env_sync(f->mdb, 1);
+    env_file_release(e, f);
     /* Whatever the cause: after a failed sync the kernel may have dropped what it could not write. */
-    return mdb_env_sync(e->mdb, 1) == 0 ? 0 : write_failed(e, ERR_IO);
+    return rc == 0 ? 0 : env_write_failed(e, ERR_IO);
 }

@@ -49,6 +49,7 @@ struct env_reader {
     MDB_txn *txn;
     MDB_cursor *cursor; /* env_reader_cursor; on the first table */
     unsigned id;        /* 0 .. readers - 1: its place in the pool */
+    struct env_file *file;
     struct env_reader *next;
 };
 
@@ -91,13 +92,22 @@ int env_meta_put(struct env *e, MDB_txn *txn, const char *name, struct view valu
 uint64_t env_used_pages(struct env *e, MDB_txn *txn);
 uint64_t env_map_pages(const struct env *e);
 uint64_t env_page_size(const struct env *e);
-uint64_t env_disk_size(const struct env *e); /* bytes that the file takes */
+uint64_t env_disk_size(struct env *e);       /* bytes that the file takes */
 uint64_t env_disk_free(const struct env *e); /* bytes that its disk has left for us; UINT64_MAX: nobody can tell */
 int env_sync(struct env *e);                 /* flushes what MDB_NOMETASYNC left; 0 or ERR_IO */
 
-/* ---- directories ---- */
+/* ---- another one in its place: filled beside it, then it takes over ---- */
 
-int dir_sync(const char *path);        /* makes its names durable */
-int dir_sync_parent(const char *path); /* of a file or directory */
+/* Makes an empty environment beside e, with the same tables. What is committed there is not synced; env_take_over does that.
+ * By e's writer, and so are the following. Errors as env_open. */
+int env_open_beside(struct env *e, struct env **out);
+/* Has the disk write what was committed so far, so that the sync at the end has little to do (file_write_out). */
+int env_write_out(struct env *e);
+/* Syncs it and puts it in the place of e, on the disk by one rename. Transactions of readers that are open keep what they see,
+ * new ones see the new one; a crash leaves the one or the other. `beside` is then empty, for env_discard_beside. On an error e
+ * is as it was, but for ERR_IO that sticks (env_write_begin) when it is not known which one the disk has. */
+int env_take_over(struct env *e, struct env *beside);
+void env_discard_beside(struct env *e, struct env *beside); /* closes it and removes what is left; NULL is fine */
+int env_remove_beside(const char *path);                    /* what a crash left of one, before e is opened */
 
 #endif

@@ -11,7 +11,20 @@
 #include "wire/dump.h"
 
 #define PIECE_BYTES (1u << 20) /* written or read at once */
-#define BREAK_MS    100        /* at most, after each piece */
+#define DISK_RESERVE (8u << 20) /* what a load leaves free, as dumps do (dump_file.c) */
+#define REST_FACTOR 2u
+#define REST_MS     200u /* at most */
+
+/* After each piece we rest REST_FACTOR times as long as it took: disk and processor are others' for most of the time. */
+static void rest_since(uint64_t began)
+{
+    uint64_t rest = REST_FACTOR * (clock_now_ms() - began);
+
+    if (rest > REST_MS)
+        rest = REST_MS;
+    if (rest > 0)
+        nanosleep(&(struct timespec){.tv_nsec = (long)rest * 1000000L}, NULL);
+}
 
 /* ---- to a file ---- */
 
@@ -21,14 +34,12 @@ struct writing {
     struct bytes out;
     uint64_t written;
     uint64_t sum; /* of the records' hashes */
+    uint64_t began; /* ms: this piece */
     const atomic_bool *cancel;
 };
 
-/* After each piece it rests as long as that took: the disk is never ours for more than half of the time. */
 static int flush(struct writing *w)
 {
-    uint64_t began = clock_now_ms();
-    uint64_t took = 0;
     int err = 0;
 
     if (atomic_load(w->cancel))
@@ -38,11 +49,8 @@ static int flush(struct writing *w)
         return err;
     w->written += w->out.size;
     bytes_reset(&w->out);
-    took = clock_now_ms() - began;
-    if (took > BREAK_MS)
-        took = BREAK_MS;
-    if (took > 0)
-        nanosleep(&(struct timespec){.tv_nsec = (long)took * 1000000L}, NULL);
+    rest_since(w->began);
+    w->began = clock_now_ms();
     return 0;
 }
 
@@ -95,7 +103,7 @@ out:
 int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const char *path, const atomic_bool *cancel,
                   struct dump_id *out)
 {
-    struct writing w = {.cancel = cancel};
+    struct writing w = {.began = clock_now_ms(), .cancel = cancel};
     struct kv_view *view = NULL;
     struct dump_id id;
     int err = kv_view_open(s, &view);
@@ -164,27 +172,6 @@ static int next(struct reading *r, enum dump_step *step, struct dump_record *rec
     return err;
 }
 
-/* The whole file, before the map is touched. */
-static int verify(struct reading *r, uint64_t cluster)
-{
-    enum dump_step step = DUMP_WANTS_MORE;
-    struct dump_record record;
-    int err = 0;
-
-    while (err == 0 && step != DUMP_END) {
-        err = next(r, &step, &record);
-        if (err == 0 && step == DUMP_HEADER && dump_decoder_header(r->decoder)->cluster != cluster)
-            err = ERR_INVALID;
-    }
-    return err;
-}
-
-static void rewind_file(struct reading *r)
-{
-    r->offset = 0;
-    dump_decoder_reset(r->decoder);
-}
-
 static int insert(struct kv_store *s, MDB_cursor *c, const struct dump_record *record, uint64_t *sum)
 {
     MDB_val key = env_val(record->key);
@@ -197,26 +184,6 @@ static int insert(struct kv_store *s, MDB_cursor *c, const struct dump_record *r
     kv_record_fill(data.mv_data, record->index, hash, record->value);
     *sum += hash;
     return 0;
-}
-
-static int insert_all(struct kv_store *s, struct reading *r, MDB_txn *txn, uint64_t *sum)
-{
-    enum dump_step step = DUMP_WANTS_MORE;
-    struct dump_record record;
-    MDB_cursor *c;
-    int err = env_error(s->env, mdb_drop(txn, env_table(s->env, MAP), 0));
-
-    if (err == 0)
-        err = env_error(s->env, mdb_cursor_open(txn, env_table(s->env, MAP), &c));
-    if (err != 0)
-        return err;
-    while (err == 0 && step != DUMP_END) {
-        err = next(r, &step, &record);
-        if (err == 0 && step == DUMP_RECORD)
-            err = insert(s, c, &record, sum);
-    }
-    mdb_cursor_close(c);
-    return err;
 }
 
 static int put_header(struct kv_store *s, MDB_txn *txn, const struct dump_header *h, uint64_t records)
@@ -234,31 +201,89 @@ static int put_header(struct kv_store *s, MDB_txn *txn, const struct dump_header
     return err;
 }
 
-static int replace(struct kv_store *s, struct reading *r)
+struct loading {
+    struct kv_store *store;
+    struct reading *r;
+    struct env *fresh; /* what is filled */
+    enum dump_step step;
+    struct kv_sum sum;
+    uint64_t used; /* bytes, when all is in */
+};
+
+/* Records until a piece of the file is done, in one transaction; with the last one goes what the map stands for. */
+static int load_piece(struct loading *l)
 {
-    const struct dump_header *header = dump_decoder_header(r->decoder);
-    struct kv_sum sum = {0, 0};
-    uint64_t used = 0;
+    uint64_t end = l->r->offset + PIECE_BYTES;
+    struct dump_record record;
+    MDB_cursor *c;
     MDB_txn *txn;
-    int err = env_write_begin(s->env, &txn);
+    int err = env_write_begin(l->fresh, &txn);
 
     if (err != 0)
         return err;
-    err = insert_all(s, r, txn, &sum.records);
+    err = env_error(l->fresh, mdb_cursor_open(txn, env_table(l->fresh, MAP), &c));
+    if (err != 0)
+        return env_write_abort(l->fresh, txn, err);
+    while (err == 0 && l->step != DUMP_END && l->r->offset < end) {
+        err = next(l->r, &l->step, &record);
+        if (err == 0 && l->step == DUMP_RECORD)
+            err = insert(l->store, c, &record, &l->sum.records);
+    }
+    mdb_cursor_close(c);
+    if (err == 0 && l->step == DUMP_END)
+        err = put_header(l->store, txn, dump_decoder_header(l->r->decoder), l->sum.records);
+    if (err != 0)
+        return env_write_abort(l->fresh, txn, err);
+    l->used = env_used_pages(l->fresh, txn) * env_page_size(l->fresh);
+    return env_write_commit(l->fresh, txn);
+}
+
+/* All of the dump; only its end shows whether it was whole. */
+static int load_all(struct loading *l)
+{
+    int err = 0;
+
+    while (err == 0 && l->step != DUMP_END) {
+        uint64_t began = clock_now_ms();
+
+        err = env_disk_free(l->fresh) < DISK_RESERVE ? ERR_NO_SPACE : load_piece(l);
+        if (err == 0)
+            err = env_write_out(l->fresh);
+        if (err == 0)
+            rest_since(began);
+    }
+    return err;
+}
+
+static int read_header(struct reading *r, uint64_t cluster)
+{
+    enum dump_step step = DUMP_WANTS_MORE;
+    struct dump_record record;
+    int err = next(r, &step, &record);
+
+    return err == 0 && dump_decoder_header(r->decoder)->cluster != cluster ? ERR_INVALID : err;
+}
+
+static int replace(struct kv_store *s, struct reading *r, uint64_t cluster)
+{
+    const struct dump_header *header = dump_decoder_header(r->decoder);
+    struct loading l = {.store = s, .r = r, .step = DUMP_WANTS_MORE};
+    int err = read_header(r, cluster);
+
     if (err == 0)
-        err = put_header(s, txn, header, sum.records);
-    if (err != 0) /* a file that was whole a moment ago is no fault of the map's */
-        return env_write_abort(s->env, txn, err == ERR_CORRUPT ? ERR_FORMAT : err);
-    used = env_used_pages(s->env, txn) * env_page_size(s->env);
-    err = env_write_commit(s->env, txn);
+        err = env_open_beside(s->env, &l.fresh);
+    if (err == 0)
+        err = load_all(&l);
+    if (err == 0)
+        err = env_take_over(s->env, l.fresh);
+    env_discard_beside(s->env, l.fresh);
     if (err != 0)
         return err;
-    sum.config = kv_config_hash(header->config_index, &header->members);
     s->applied = header->position;
-    s->sum = sum;
-    atomic_store(&s->used, used);
+    s->sum = (struct kv_sum){.records = l.sum.records, .config = kv_config_hash(header->config_index, &header->members)};
+    atomic_store(&s->used, l.used);
     kv_look_at_disk(s);
-    return env_sync(s->env);
+    return 0;
 }
 
 int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const atomic_bool *cancel)
@@ -272,11 +297,7 @@ int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const 
     r.piece = xmalloc(PIECE_BYTES);
     err = dump_file_open(r.file, NULL);
     if (err == 0)
-        err = verify(&r, cluster);
-    if (err == 0) {
-        rewind_file(&r);
-        err = replace(s, &r);
-    }
+        err = replace(s, &r, cluster);
     free(r.piece);
     dump_decoder_free(r.decoder);
     dump_file_free(r.file);

@@ -59,9 +59,10 @@ int kv_store_sync(struct kv_store *s, raft_index *settled); /* flushes; *settled
  * of it then. */
 int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const char *path, const atomic_bool *cancel,
                   struct dump_id *out);
-/* Puts a dump in the place of the whole map, in one transaction: readers keep what they see, a crash leaves the old map or
- * the new one; when it returns 0, the new one survives a power cut. All of the dump is verified first: ERR_CORRUPT,
- * ERR_FORMAT or ERR_INVALID (another cluster's) leave the old map. As kv_store_apply: only the applier, errors like there,
+/* Puts a dump in the place of the whole map, at one moment: readers keep what they see, a crash leaves the old map or
+ * the new one; when it returns 0, the new one survives a power cut. It is loaded into an environment beside the one that there
+ * is, which is replaced when all of the dump was verified (env.h): ERR_CORRUPT, ERR_FORMAT or ERR_INVALID (another cluster's)
+ * leave the old map. It needs little memory, room on the disk for both maps, and takes breaks as kv_store_dump does. As kv_store_apply: only the applier, errors like there,
  * and nothing may be uncommitted. ERR_STOPPED: *cancel became true. */
 int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const atomic_bool *cancel);
 
