@@ -6,7 +6,8 @@
  *         log/            LMDB environment of the log (log_store.h)
  *         kv/             LMDB environment of the map (kv_store.h)
  *         dump, dump.new  the map for members that fell behind, and while it is being written (dump_file.h)
- *         incoming        the same, on its way from a leader to us; a start removes all three
+ *         incoming        the same, on its way from a leader to us
+ *         kv.next/        the map while it is loaded from that (env.h); a start removes these four
  *         recover-TIME/   what raftd recover has kept before it changed it; nobody removes it
  *
  * Directories are synced after each file that is made or renamed in them, the parent of a new DATADIR too. */

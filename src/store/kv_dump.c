@@ -33,7 +33,7 @@ struct writing {
     struct dump_encoder *encoder;
     struct bytes out;
     uint64_t written;
-    uint64_t sum; /* of the records' hashes */
+    uint64_t sum;   /* of the records' hashes */
     uint64_t began; /* ms: this piece */
     const atomic_bool *cancel;
 };
@@ -280,7 +280,8 @@ static int replace(struct kv_store *s, struct reading *r, uint64_t cluster)
     if (err != 0)
         return err;
     s->applied = header->position;
-    s->sum = (struct kv_sum){.records = l.sum.records, .config = kv_config_hash(header->config_index, &header->members)};
+    s->sum =
+        (struct kv_sum){.records = l.sum.records, .config = kv_config_hash(header->config_index, &header->members)};
     atomic_store(&s->used, l.used);
     kv_look_at_disk(s);
     return 0;

@@ -261,6 +261,38 @@ START_TEST(a_kill_leaves_one_of_the_two)
 }
 END_TEST
 
+/* The map that takes over has as many readers as the one before it, and a view that outlives two of them still sees its own;
+ * of each old file nothing is left once nobody sees it any more. */
+START_TEST(map_after_map_is_loaded)
+{
+    struct kv_view *old, *views[4];
+    struct kv_stats stats;
+    struct view value;
+    raft_index index;
+
+    dump();
+    fill(to, "old", 1, (struct raft_pos){10, 1});
+    ck_assert_int_eq(kv_view_open(to, &old), 0);
+    for (unsigned round = 0; round < 3; round++) {
+        ck_assert_int_eq(load(), 0);
+        for (unsigned i = 0; i < 4 && round > 0; i++)
+            ck_assert_int_eq(kv_view_open(to, &views[i]), 0);
+        for (unsigned i = 0; i < 4 && round > 0; i++) {
+            ck_assert_int_eq(kv_view_get(views[i], view_of_text("key3"), &value, &index), 0);
+            kv_view_close(views[i]);
+        }
+        ck_assert_int_eq(kv_view_get(old, view_of_text("old3"), &value, &index), 0);
+        expect_same(from, to);
+        ck_assert(!path_exists(temp_path("to.next")));
+    }
+    kv_view_close(old);
+    ck_assert_int_eq(kv_store_stats(from, &stats), 0);
+    index = stats.bytes_used;
+    ck_assert_int_eq(kv_store_stats(to, &stats), 0);
+    ck_assert_uint_le(stats.bytes_file, 2 * index + (1u << 20));
+}
+END_TEST
+
 static void add(TCase *tc)
 {
     tcase_add_test(tc, a_loaded_dump_is_the_map);
@@ -270,6 +302,7 @@ static void add(TCase *tc)
     tcase_add_test(tc, readers_keep_what_they_see);
     tcase_add_test(tc, a_damaged_dump_leaves_the_old_map);
     tcase_add_test(tc, it_stops_when_asked);
+    tcase_add_test(tc, map_after_map_is_loaded);
     tcase_add_test(tc, a_kill_leaves_one_of_the_two);
 }
 
