@@ -10,10 +10,10 @@
 #include "store/kv_private.h"
 #include "wire/dump.h"
 
-#define PIECE_BYTES (1u << 20) /* written or read at once */
+#define PIECE_BYTES  (1u << 20) /* written or read at once */
 #define DISK_RESERVE (8u << 20) /* what a load leaves free, as dumps do (dump_file.c) */
-#define REST_FACTOR 2u
-#define REST_MS     200u /* at most */
+#define REST_FACTOR  2u
+#define REST_MS      200u /* at most */
 
 /* After each piece we rest REST_FACTOR times as long as it took: disk and processor are others' for most of the time. */
 static void rest_since(uint64_t began)
