@@ -74,6 +74,8 @@ static int start_roles(struct node *n)
     if (err == 0)
         err = start_role(n, &writer_ops, 0);
     if (err == 0)
+        err = start_role(n, &checkpointer_ops, 0);
+    if (err == 0)
         err = start_role(n, &applier_ops, 0);
     if (err == 0)
         err = start_role(n, &snapshotter_ops, 0);

@@ -35,6 +35,7 @@ struct role_ops {
 
 extern const struct role_ops timer_ops;       /* one */
 extern const struct role_ops writer_ops;      /* one */
+extern const struct role_ops checkpointer_ops; /* one */
 extern const struct role_ops applier_ops;     /* one */
 extern const struct role_ops snapshotter_ops; /* one */
 extern const struct role_ops sender_ops;      /* one for each slot of shared.peers; `which` is the slot */

@@ -72,6 +72,8 @@ struct shared {
     raft_time room_at;                        /* when it looks next */
     bool no_space;                            /* the last write or apply found the disk or the map full */
     raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
+    bool checkpoint_wanted;        /* the log's journal is half full; writer and checkpointer */
+    raft_time retry_checkpoint_at; /* there was no room; 0: now */
     raft_index staged,
         visible;         /* the map has applied, and has committed so that views show it, up to here; the applier */
     raft_time staged_at; /* when the oldest entry between the two was applied */

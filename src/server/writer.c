@@ -1,4 +1,4 @@
-/* writer.c -- the role that makes the log durable: one LMDB transaction, one sync, for all that came meanwhile.
+/* writer.c -- the role that makes the log durable: one write and one flush (log_store.h) for all that came meanwhile.
  *
  * While it syncs, proposals and appended entries gather; its next round takes them all (group commit). One write is in
  * flight at a time (raft.h, D4). */
@@ -18,6 +18,7 @@ struct writer_job {
     struct entry **entries; /* TAIL_ENTRIES_MAX references, of write.first .. write.last */
     unsigned count;
     uint64_t log_bytes, log_entries;
+    bool wants_checkpoint;
     int err;
 };
 
@@ -87,6 +88,7 @@ static void writer_work(void *job)
 
     j->err = log_store_write(j->log, &write);
     log_store_used(j->log, &j->log_bytes, &j->log_entries);
+    j->wants_checkpoint = log_store_wants_checkpoint(j->log);
 }
 
 static void writer_done(struct shared *s, raft_time now, unsigned which, void *job)
@@ -96,6 +98,7 @@ static void writer_done(struct shared *s, raft_time now, unsigned which, void *j
 
     (void)which;
     s->counters.writes_to_disk++;
+    s->checkpoint_wanted = j->wants_checkpoint;
     if (BROKEN(IGNORE_NO_SPACE) && j->err == ERR_NO_SPACE)
         j->err = 0;
     switch (j->err) {

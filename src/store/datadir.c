@@ -565,6 +565,8 @@ int datadir_keep_copy(struct datadir *d, char *out, size_t size, struct why *why
     err = copy_part(d, out, IDENTITY_FILE, why);
     if (err == 0)
         err = copy_part(d, out, "log/data.mdb", why);
+    if (err == 0)
+        err = copy_part(d, out, "log/journal", why);
     if (err != 0)
         return err;
     if (dir_sync(log_path) != 0 || dir_sync(out) != 0 || dir_sync(d->path) != 0)

@@ -96,7 +96,7 @@ static int why_open(struct why *why, const char *path, uint64_t map_size, int rc
 
 int env_remove(const char *path)
 {
-    static const char *const files[] = {"data.mdb", "lock.mdb"};
+    static const char *const files[] = {"journal", "data.mdb", "lock.mdb"}; /* the first: of the log (log_journal.h) */
     char file[PATH_MAX];
 
     for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {

@@ -15,7 +15,7 @@
  * order, as LMDB's own pages are.
  *
  * Threads: one thread writes; any may read. The pool of readers has a leaf lock: nothing is locked or waited for under it
- * (the one use of pthread in store/). */
+ * (log_store.c has the other locks of store/). */
 #ifndef STORE_ENV_H
 #define STORE_ENV_H
 

@@ -1,8 +1,14 @@
-/* log_store.h -- hard state and log entries on disk: an LMDB environment that syncs every commit.
+/* log_store.h -- hard state and log entries on disk: an LMDB environment, and a journal in front of it.
  *
- * One thread (the writer) calls log_store_write; any thread may read. What log_store_write has returned 0 for survives a
- * power cut. Besides the entries it keeps the first index of each term and the indexes of configuration entries, so that
- * a start reads a few records, however long the log is. */
+ * What log_store_write has returned 0 for survives a power cut: it is in the journal (log_journal.h: one flush a write) or,
+ * where that does not suit, in LMDB (log_table.h). LMDB takes over what the journal has many writes at a time
+ * (log_store_checkpoint); until then the entries stay in memory, of which a journal holds little. Besides the entries the
+ * store keeps the first index of each term and the indexes of configuration entries, so that a start reads a few records
+ * and the journal, however long the log is.
+ *
+ * One thread (the writer) calls log_store_write, one (the checkpointer) log_store_checkpoint; any thread may read. Two inner
+ * locks: `held` is a leaf, for what is in memory; the other is for LMDB's turn to write, and is held as long as that
+ * takes. */
 #ifndef STORE_LOG_STORE_H
 #define STORE_LOG_STORE_H
 
@@ -10,7 +16,7 @@
 #include "raft/raft.h"
 #include "wire/entry.h"
 
-#define LOG_STORE_FORMAT 1
+#define LOG_STORE_FORMAT 2
 
 struct log_store;
 
@@ -45,12 +51,20 @@ struct log_write {
 };
 int log_store_write(struct log_store *s, const struct log_write *w);
 
-/* Entries first .. at most last, as many as fit into max_bytes but at least one; a reference each for the caller.
+/* Whether half the journal waits to be taken over: then log_store_checkpoint should come before the other half is full, or
+ * a write has to do its work first. The writer's thread. */
+bool log_store_wants_checkpoint(struct log_store *s);
+/* Takes it over, in one transaction; 0 also if there is nothing to do. ERR_NO_SPACE: try again; other errors as
+ * log_store_write. */
+int log_store_checkpoint(struct log_store *s);
+
+/* Entries first .. at most last, as many as fit into max_bytes but at least one, and not beyond the seam between LMDB and
+ * what it has not taken over yet; a reference each for the caller.
  * Checksums are verified: ERR_CORRUPT. ERR_NOT_FOUND: `first` is not there (deleted or beyond the end). */
 int log_store_read(struct log_store *s, raft_index first, raft_index last, uint64_t max_bytes, unsigned max_count,
                    struct entry **out, unsigned *count);
 
-uint64_t log_store_disk_size(struct log_store *s); /* bytes that the file takes */
+uint64_t log_store_disk_size(struct log_store *s); /* bytes that LMDB's file takes */
 /* What the entries take of it, as of the last write (pages are reused, the file does not shrink), and how many there are. The
  * writer's thread. */
 void log_store_used(struct log_store *s, uint64_t *bytes, uint64_t *entries);

@@ -544,7 +544,7 @@ START_TEST(old_entries_are_loaded_then_sent)
 
     a = heard(e, 1);
     ck_assert_uint_eq(a->append.prev.index, 1);
-    ck_assert_uint_eq(a->append.count, status_of(&m).last - 1);
+    ck_assert_uint_eq(a->append.count, status_of(&m).last - 2); /* the newest is not in LMDB yet, and comes next */
     ck_assert_uint_eq(e->first_term[1], 2);
     member_end(&m);
     ear_close(e);

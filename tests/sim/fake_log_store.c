@@ -115,6 +115,12 @@ int log_store_write(struct log_store *s, const struct log_write *w)
     return 0;
 }
 
+bool log_store_wants_checkpoint(struct log_store *s)
+{
+    (void)s;
+    return false;
+}
+
 int log_store_state(struct log_store *s, struct log_state *out)
 {
     raft_term term = 0; /* the first entry begins a run, also where it continues the term of the base */

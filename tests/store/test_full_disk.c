@@ -14,7 +14,7 @@
 
 #define MAP_SIZE  (1ull << 30)
 #define EXIT_SKIP 77
-#define DISK_SIZE "size=2m"
+#define DISK_SIZE "size=6m"
 
 static const char *directory;
 

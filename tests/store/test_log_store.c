@@ -346,14 +346,14 @@ START_TEST(deleted_pages_are_used_again)
 {
     uint64_t size = 0;
 
-    for (raft_index i = 1; i <= 20; i++) {
+    for (raft_index i = 1; i <= 100; i++) { /* LMDB gets them by the megabyte */
         struct entry *e[200];
         static char value[1000];
 
         for (unsigned k = 0; k < 200; k++)
             e[k] = set_at((i - 1) * 200 + k + 1, 1, "key", value, sizeof value);
         put(e, 200, (i - 1) * 200 + 1);
-        if (i == 10)
+        if (i == 50)
             size = log_store_disk_size(s);
     }
     ck_assert_uint_gt(size, 200000);
@@ -457,7 +457,7 @@ END_TEST
 START_TEST(a_newer_format_is_refused_with_both_numbers)
 {
     const struct env_options newer = {.kind = "raftdlog",
-                                      .format = LOG_STORE_FORMAT + 41,
+                                      .format = LOG_STORE_FORMAT + 40,
                                       .map_size = 1 << 20,
                                       .readers = 1,
                                       .table_count = 1,
@@ -470,7 +470,7 @@ START_TEST(a_newer_format_is_refused_with_both_numbers)
     env_close(e);
     ck_assert_int_eq(log_store_open(temp_path("newer"), LOG_SIZE, &other, &why), ERR_FORMAT);
     ck_assert_ptr_nonnull(strstr(why.text, "format 42"));
-    ck_assert_ptr_nonnull(strstr(why.text, "format 1"));
+    ck_assert_ptr_nonnull(strstr(why.text, "format 2"));
 }
 END_TEST
 
@@ -488,7 +488,7 @@ START_TEST(a_full_map_is_no_space_and_changes_nothing)
         w.first = w.last = i;
         err = log_store_write(small, &w);
         entry_unref(e);
-        ck_assert_uint_lt(i, 20);
+        ck_assert_uint_lt(i, 100); /* the journal holds some, too */
     }
     ck_assert_int_eq(err, ERR_NO_SPACE);
     e = noop_at(w.first, 1);

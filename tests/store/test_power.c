@@ -1,9 +1,9 @@
 /* A power cut at any moment, with a disk that keeps any part of what was not yet flushed: every state of the file that could
  * be found afterwards opens, and holds what was acknowledged [TESTING 4c1, A8].
  *
- * This program's own pwrite, writev and fdatasync stand before libc's, so LMDB's writes to data.mdb pass through here: they
- * are done, and recorded. A crash state is what was flushed, and of what was not an arbitrary choice of 512-byte sectors, each
- * as of any of its unflushed writes. */
+ * This program's own pwrite, writev and fdatasync stand before libc's, so the writes to data.mdb and to the log's journal
+ * pass through here: they are done, and recorded. A crash state is what was flushed, and of what was not an arbitrary choice
+ * of 512-byte sectors, each as of any of its unflushed writes. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,10 +19,12 @@
 
 #define SECTOR     512u
 #define FILE_SIZE  (4u << 20)
-#define WRITES_MAX 256u
+#define WRITES_MAX 512u
+#define FILES_MAX  2u
 #define MAP_SIZE   (64u << 20)
 
 struct pending {
+    unsigned file;
     off_t offset;
     size_t size;
     uint8_t *data;
@@ -30,9 +32,13 @@ struct pending {
 
 static struct {
     bool on, lying; /* lying: the disk says that it has flushed, and has not */
-    ino_t file;
-    uint8_t *disk; /* what is safe; FILE_SIZE bytes */
-    size_t disk_size;
+    unsigned file_count;
+    struct {
+        const char *name;
+        ino_t inode;
+        uint8_t *disk; /* what is safe; FILE_SIZE bytes */
+        size_t size;
+    } files[FILES_MAX];
     unsigned count;
     struct pending writes[WRITES_MAX];
     void (*look)(void); /* called between any two writes */
@@ -49,42 +55,62 @@ static void find_real(const char *name, void *function)
     memcpy(function, &symbol, sizeof symbol);
 }
 
-static bool is_recorded(int fd)
+/* Which of the files this is; FILES_MAX: none that is recorded. */
+static unsigned file_of(int fd)
 {
+    unsigned i = 0;
     struct stat st;
 
-    return power.on && fstat(fd, &st) == 0 && st.st_ino == power.file;
+    if (!power.on || fstat(fd, &st) != 0)
+        return FILES_MAX;
+    while (i < power.file_count && power.files[i].inode != st.st_ino)
+        i++;
+    return i < power.file_count ? i : FILES_MAX;
 }
 
 static void make_safe(const struct pending *w)
 {
-    ck_assert_uint_le((size_t)w->offset + w->size, FILE_SIZE);
-    memcpy(power.disk + w->offset, w->data, w->size);
-    if (power.disk_size < (size_t)w->offset + w->size)
-        power.disk_size = (size_t)w->offset + w->size;
+    size_t end = (size_t)w->offset + w->size;
+
+    ck_assert_uint_le(end, FILE_SIZE);
+    memcpy(power.files[w->file].disk + w->offset, w->data, w->size);
+    if (power.files[w->file].size < end)
+        power.files[w->file].size = end;
 }
 
-static void flush_all(void)
+static void flush_file(unsigned file)
 {
+    unsigned kept = 0;
+
     if (power.lying && power.count < WRITES_MAX / 2)
         return;
     for (unsigned i = 0; i < power.count; i++) {
-        make_safe(&power.writes[i]);
-        free(power.writes[i].data);
+        struct pending *w = &power.writes[i];
+
+        if (w->file != file) {
+            power.writes[kept++] = *w;
+            continue;
+        }
+        make_safe(w);
+        free(w->data);
     }
-    power.count = 0;
+    power.count = kept;
 }
 
-static void record(int fd, const void *data, size_t size, off_t offset)
+static void record(int fd, unsigned file, const void *data, size_t size, off_t offset)
 {
-    struct pending w = {.offset = offset, .size = size, .data = malloc(size)};
+    struct pending w = {.file = file, .offset = offset, .size = size, .data = malloc(size)};
 
     memcpy(w.data, data, size);
     ck_assert_uint_lt(power.count, WRITES_MAX);
     power.writes[power.count++] = w;
     power.look();
-    if ((fcntl(fd, F_GETFL) & O_DSYNC) == 0 || power.lying)
+    if ((fcntl(fd, F_GETFL) & O_DSYNC) == 0)
         return;
+    if (power.lying) {
+        flush_file(file); /* some time */
+        return;
+    }
     power.count--; /* it flushes itself, and nothing else */
     make_safe(&w);
     free(w.data);
@@ -94,23 +120,25 @@ static void record(int fd, const void *data, size_t size, off_t offset)
 ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     ssize_t (*real)(int, const void *, size_t, off_t);
+    unsigned file = file_of(fd);
 
     find_real("pwrite", &real);
-    if (is_recorded(fd))
-        record(fd, buf, n, offset);
+    if (file < FILES_MAX)
+        record(fd, file, buf, n, offset);
     return real(fd, buf, n, offset);
 }
 
 ssize_t writev(int fd, const struct iovec *iovec, int count)
 {
     ssize_t (*real)(int, const struct iovec *, int);
+    unsigned file = file_of(fd);
 
     find_real("writev", &real);
-    if (is_recorded(fd)) {
+    if (file < FILES_MAX) {
         off_t at = lseek(fd, 0, SEEK_CUR);
 
         for (int i = 0; i < count; i++) {
-            record(fd, iovec[i].iov_base, iovec[i].iov_len, at);
+            record(fd, file, iovec[i].iov_base, iovec[i].iov_len, at);
             at += (off_t)iovec[i].iov_len;
         }
     }
@@ -120,28 +148,39 @@ ssize_t writev(int fd, const struct iovec *iovec, int count)
 int fdatasync(int fildes)
 {
     int (*real)(int);
+    unsigned file = file_of(fildes);
 
     find_real("fdatasync", &real);
-    if (is_recorded(fildes)) {
-        flush_all();
+    if (file < FILES_MAX) {
+        flush_file(file);
         power.look();
     }
     return real(fildes);
 }
 
-static void start_recording(const char *file, void (*look)(void))
+static void record_file(const char *dir, const char *name)
 {
+    unsigned i = power.file_count++;
+    char path[600];
     struct stat st;
-    FILE *f = fopen(file, "r");
+    FILE *f;
 
+    ck_assert_uint_lt(i, FILES_MAX);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    f = fopen(path, "r");
     ck_assert_ptr_nonnull(f);
     ck_assert_int_eq(fstat(fileno(f), &st), 0);
-    power.file = st.st_ino;
-    power.disk = calloc(1, FILE_SIZE);
-    power.disk_size = fread(power.disk, 1, FILE_SIZE, f);
+    power.files[i].name = name;
+    power.files[i].inode = st.st_ino;
+    power.files[i].disk = calloc(1, FILE_SIZE);
+    power.files[i].size = fread(power.files[i].disk, 1, FILE_SIZE, f);
+    fclose(f);
+}
+
+static void start_recording(void (*look)(void))
+{
     power.look = look;
     power.on = true;
-    fclose(f);
 }
 
 static void stop_recording(void)
@@ -150,7 +189,9 @@ static void stop_recording(void)
     for (unsigned i = 0; i < power.count; i++)
         free(power.writes[i].data);
     power.count = 0;
-    free(power.disk);
+    for (unsigned i = 0; i < power.file_count; i++)
+        free(power.files[i].disk);
+    power.file_count = 0;
 }
 
 /* ---- crash states ---- */
@@ -165,31 +206,43 @@ static void lay_sectors(uint8_t *image, const struct pending *w, uint32_t percen
     }
 }
 
-/* A file as it may be found, in a directory of its own. LMDB never writes past its file's end without filling it, and a file
- * system may record the new length before the new bytes: so the length is that of everything, and what is missing is 0. */
-static void make_state(const char *dir)
+/* A file as it may be found. LMDB never writes past its file's end without filling it, and a file system may record the new
+ * length before the new bytes: so the length is that of everything, and what is missing is 0. */
+static void make_file(const char *dir, unsigned file, uint32_t percent)
 {
-    static const uint32_t percents[] = {0, 10, 50, 50, 90, 100};
     static uint8_t image[FILE_SIZE];
-    uint32_t percent = percents[random_below(sizeof percents / sizeof percents[0])];
-    size_t size = power.disk_size;
-    char file[600];
+    size_t size = power.files[file].size;
+    char path[600];
     FILE *f;
 
-    memcpy(image, power.disk, FILE_SIZE);
+    memcpy(image, power.files[file].disk, FILE_SIZE);
     for (unsigned i = 0; i < power.count; i++) {
-        lay_sectors(image, &power.writes[i], percent);
-        if (size < (size_t)power.writes[i].offset + power.writes[i].size)
-            size = (size_t)power.writes[i].offset + power.writes[i].size;
+        const struct pending *w = &power.writes[i];
+
+        if (w->file != file)
+            continue;
+        lay_sectors(image, w, percent);
+        if (size < (size_t)w->offset + w->size)
+            size = (size_t)w->offset + w->size;
     }
-    mkdir(dir, 0700);
-    snprintf(file, sizeof file, "%s/lock.mdb", dir);
-    unlink(file);
-    snprintf(file, sizeof file, "%s/data.mdb", dir);
-    f = fopen(file, "w");
+    snprintf(path, sizeof path, "%s/%s", dir, power.files[file].name);
+    f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(image, 1, size, f), size);
     fclose(f);
+}
+
+/* All files, in a directory of their own. */
+static void make_state(const char *dir)
+{
+    static const uint32_t percents[] = {0, 10, 50, 50, 90, 100};
+    char lock[600];
+
+    mkdir(dir, 0700);
+    snprintf(lock, sizeof lock, "%s/lock.mdb", dir);
+    unlink(lock);
+    for (unsigned i = 0; i < power.file_count; i++)
+        make_file(dir, i, percents[random_below(sizeof percents / sizeof percents[0])]);
 }
 
 static void setup(void)
@@ -242,6 +295,8 @@ static void write_steps(struct log_store *s, unsigned steps)
         ck_assert_int_eq(log_store_write(s, &w), 0);
         log_history_drop(&w);
         acked = in_flight;
+        if (log_store_wants_checkpoint(s))
+            ck_assert_int_eq(log_store_checkpoint(s), 0);
     }
 }
 
@@ -260,10 +315,12 @@ START_TEST(the_log_survives_a_power_cut_at_any_moment)
 {
     struct log_store *s = open_log();
 
-    start_recording(temp_path("log/data.mdb"), look_at_log);
+    record_file(temp_path("log"), "data.mdb");
+    record_file(temp_path("log"), "journal");
+    start_recording(look_at_log);
     states = 0;
-    every = 4;
-    write_steps(s, 400);
+    every = 8;
+    write_steps(s, 1500); /* the journal's halves are used several times */
     stop_recording();
     log_store_close(s);
     ck_assert_uint_gt(states, 300);
@@ -300,10 +357,12 @@ START_TEST(a_lying_disk_is_found_out)
     struct log_store *s = open_log();
 
     power.lying = true;
-    start_recording(temp_path("log/data.mdb"), look_for_damage);
+    record_file(temp_path("log"), "data.mdb");
+    record_file(temp_path("log"), "journal");
+    start_recording(look_for_damage);
     states = bad = 0;
-    every = 20;
-    write_steps(s, 100);
+    every = 40;
+    write_steps(s, 800);
     stop_recording();
     power.lying = false;
     log_store_close(s);
@@ -360,7 +419,8 @@ START_TEST(the_map_survives_a_power_cut_at_any_moment)
     map_acked = map_before = map_next = map_settled = 0;
     ck_assert_int_eq(kv_store_open(temp_path("kv"), MAP_SIZE, 1, &s, NULL), 0);
     apply_steps(s, 100);
-    start_recording(temp_path("kv/data.mdb"), look_at_map);
+    record_file(temp_path("kv"), "data.mdb");
+    start_recording(look_at_map);
     states = 0;
     every = 10;
     apply_steps(s, 200);
