@@ -120,6 +120,7 @@ static void check_peer(const struct raft *r, const struct peer *p)
     assert(p->round_sent <= r->ticket);
     assert(p->commit_told <= r->commit);
     assert(p->snapshot.index == 0 || p->state == RAFT_NEEDS_SNAPSHOT);
+    assert(!p->recovering || p->state != RAFT_NEEDS_SNAPSHOT);
     assert(p->window.count <= WINDOW_MESSAGES_MAX);
     for (unsigned i = 0; i < p->window.count; i++) {
         const struct in_flight *f = &p->window.ring[(p->window.head + i) % WINDOW_MESSAGES_MAX];

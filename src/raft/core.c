@@ -464,31 +464,41 @@ void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const st
     follower_wrote(r);
 }
 
+/* How many entries are kept for a peer. A map may be half an hour on its way, and what was written meanwhile takes its time,
+ * too: if that went before the peer has it, the peer would need a second map, and a third. It may even be away for a while:
+ * a receiver that restarts goes on where it was. */
+static uint64_t keep_for(const struct raft *r, const struct peer *p, uint64_t keep_max)
+{
+    if (p->snapshot.index != 0 || p->recovering)
+        return r->now - most(p->heard, p->since) < MAP_TIMEOUTS * r->election_ms ? keep_max : 0;
+    if (p->state == RAFT_NEEDS_SNAPSHOT || !leader_heard(r, p))
+        return 0;
+    return least(keep_max, KEEP_BEHIND_MAX);
+}
+
 /* Where the log may begin: behind what the map has on disk, but not so soon that a peer which is only a little late, or
  * is receiving a map just now, would have to be sent a whole map. */
-static raft_index log_may_begin(const struct raft *r)
+static raft_index log_may_begin(const struct raft *r, uint64_t keep_max)
 {
     raft_index from = r->settled + 1 > KEEP_TAIL ? r->settled + 1 - KEEP_TAIL : 1;
 
     for (unsigned i = 0; r->role == RAFT_LEADER && i < r->peer_count; i++) {
         const struct peer *p = &r->peers[i];
-        raft_index keep_max = p->snapshot.index != 0 ? KEEP_SNAPSHOT_MAX : KEEP_BEHIND_MAX;
         raft_index needs = most(p->match, p->snapshot.index) + 1;
 
-        if (p->member && leader_heard(r, p) && (p->state != RAFT_NEEDS_SNAPSHOT || p->snapshot.index != 0) &&
-            r->settled - least(r->settled, needs) < keep_max)
+        if (p->member && r->settled - least(r->settled, needs) < keep_for(r, p, keep_max))
             from = least(from, needs);
     }
     return from;
 }
 
-void raft_settled(struct raft *r, raft_index index)
+void raft_settled(struct raft *r, raft_index index, uint64_t keep_max)
 {
     raft_index before;
 
     assert(index <= r->applied);
     r->settled = most(r->settled, index);
-    before = log_may_begin(r) - 1;
+    before = log_may_begin(r, keep_max) - 1;
     if (before <= r->keep.index || before < r->terms.base.index)
         return; /* a position whose term was forgotten is not given away: the disk keeps the term of its base */
     r->keep = (struct raft_pos){.index = before, .term = terms_at(&r->terms, before)};

@@ -29,9 +29,10 @@
 #define TERM_JUMP_MAX       ((raft_term)1 << 32) /* a term further ahead than that is no term but an attack */
 
 /* What raft_settled keeps of the log although the map has it (config.c of a leader decides by its peers). */
-#define KEEP_TAIL         32         /* always: a peer that is a few messages late needs no whole map */
-#define KEEP_BEHIND_MAX   65536      /* entries that a leader keeps for a slow peer that answers */
-#define KEEP_SNAPSHOT_MAX (1U << 20) /* entries that a leader keeps for a peer that is receiving a map */
+#define KEEP_TAIL       32    /* always: a peer that is a few messages late needs no whole map */
+#define KEEP_BEHIND_MAX 65536 /* entries that a leader keeps for a slow peer that answers */
+#define MAP_TIMEOUTS                                                                                                   \
+    100 /* election timeouts of silence after which a peer that has been sent a map has nothing kept for it */
 
 /* ---- terms.c: the log as the core knows it ------------------------------------------------------------------- */
 
@@ -113,6 +114,7 @@ struct peer {
     uint64_t read_ticket;       /* the read it asked for, 0: none; and our own ticket for it */
     uint64_t read_own;
     struct raft_pos snapshot; /* the map being sent to it */
+    bool recovering;          /* it has a map from us, and has not caught up since */
     raft_index leaving;       /* the entry that removed it, while it is still to be told; 0: not so */
     raft_time leave_by;
     raft_index goal; /* catching up: the round ends when match reaches it */

@@ -56,6 +56,7 @@ static void need_snapshot(struct raft *r, struct peer *p)
         return;
     p->state = RAFT_NEEDS_SNAPSHOT;
     p->snapshot = (struct raft_pos){.index = 0};
+    p->recovering = false;
     raft_note(r, RAFT_EVENT_SNAPSHOT, p->id, p->next);
 }
 
@@ -75,6 +76,8 @@ void progress_probe(struct raft *r, struct peer *p, raft_index next)
 
 static void replicate(struct raft *r, struct peer *p)
 {
+    if (p->snapshot.index != 0)
+        p->recovering = true;
     p->state = RAFT_REPLICATE;
     p->snapshot = (struct raft_pos){.index = 0};
     raft_note(r, RAFT_EVENT_REPLICATE, p->id, p->match);
@@ -96,6 +99,7 @@ void progress_begin(struct raft *r, struct peer *p)
     p->goal = r->terms.last;
     p->goal_since = r->now;
     p->caught_up = false;
+    p->recovering = false;
     progress_probe(r, p, r->terms.last + 1);
     raft_note(r, RAFT_EVENT_PEER, p->id, r->terms.last);
 }
@@ -112,6 +116,8 @@ static void round_of_catching_up(struct raft *r, struct peer *p)
     if (p->match < p->goal)
         return;
     p->caught_up = r->now - p->goal_since < r->election_ms;
+    if (p->caught_up)
+        p->recovering = false;
     p->goal = r->terms.last;
     p->goal_since = r->now;
 }

@@ -223,7 +223,9 @@ void raft_applied(struct raft *r, raft_time now, raft_index index);
  * leaves a log that does not hold `pos`: the caller then begins it anew at `pos` and restores that. */
 void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const struct raft_config *c,
                     raft_index config_index);
-void raft_settled(struct raft *r, raft_index index); /* the map is safe on disk up to here: the log before may go */
+/* The map is safe on disk up to `index`: the log before may go. But at most keep_max entries of it stay for peers that are
+ * being sent a map or have not caught up since: as many as make it cheaper to send them than another map. */
+void raft_settled(struct raft *r, raft_index index, uint64_t keep_max);
 
 enum raft_read_state { RAFT_READ_WAIT, RAFT_READ_READY, RAFT_READ_LOST };
 /* READY: serve it once *index is applied; it is not to be asked for again then. LOST: leadership changed, or no quorum

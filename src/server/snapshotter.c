@@ -75,6 +75,17 @@ static bool somebody_needs_map(const struct shared *s)
     return false;
 }
 
+/* When our file may go: it is kept a while for who was being sent it and fell silent. */
+static raft_time dump_is_kept_until(const struct shared *s)
+{
+    raft_time until = 0;
+
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (s->peers[i].out.awaits_it > until)
+            until = s->peers[i].out.awaits_it;
+    return somebody_needs_map(s) ? RAFT_NEVER : until;
+}
+
 static bool dump_serves(const struct shared *s, const struct raft_status *status)
 {
     return s->dump.ready && s->dump.id.pos.index >= status->base.index;
@@ -104,6 +115,14 @@ static raft_index compaction_target(const struct shared *s, const struct raft_st
     return status->last > keep ? status->last - keep : 0;
 }
 
+/* Of so many entries, sending them takes as long as sending the map anew. */
+static uint64_t entries_worth_a_map(const struct shared *s)
+{
+    uint64_t cost = entry_cost(s);
+
+    return cost == 0 ? UINT64_MAX : (s->dump.id.size + s->log_max_bytes) / cost;
+}
+
 static bool incoming_is_stale(const struct shared *s, const struct raft_status *status)
 {
     return s->incoming.state == TRANSFER_RECEIVING && !s->incoming.writing &&
@@ -120,8 +139,10 @@ static raft_time snapshotter_due(const struct shared *s, unsigned which)
     if (s->failure != 0 || s->stopping)
         return RAFT_NEVER;
     raft_status(s->raft, &status);
-    if (incoming_is_stale(s, &status) || (s->dump.ready && !needed))
+    if (incoming_is_stale(s, &status))
         return 0;
+    if (s->dump.ready && dump_is_kept_until(s) < due)
+        due = dump_is_kept_until(s);
     if (needed && !dump_serves(s, &status) && s->dump.retry_at < due)
         due = s->dump.retry_at;
     if (s->dump.ready && s->dump.look_at < due)
@@ -149,7 +170,7 @@ static void snapshotter_take(struct shared *s, raft_time now, unsigned which, vo
     if (incoming_is_stale(s, &status)) {
         s->incoming.writing = true; /* no new transfer begins while the file of the old one is removed */
         j->step = SNAPSHOTTER_DROP;
-    } else if (s->dump.ready && !somebody_needs_map(s)) {
+    } else if (s->dump.ready && dump_is_kept_until(s) <= now) {
         s->dump.ready = false;
         j->step = SNAPSHOTTER_REMOVE;
     } else if (somebody_needs_map(s) && !dump_serves(s, &status) && s->dump.retry_at <= now) {
@@ -196,7 +217,7 @@ static void snapshotter_compacted(struct shared *s, const struct snapshotter_job
 
     raft_status(s->raft, &before);
     /* The map on disk may be ahead of what the core knows: one that was installed a moment ago, and is not reported yet. */
-    raft_settled(s->raft, settled < before.applied ? settled : before.applied);
+    raft_settled(s->raft, settled < before.applied ? settled : before.applied, entries_worth_a_map(s));
     raft_status(s->raft, &after);
     if (after.base.index == before.base.index)
         return;

@@ -6,6 +6,7 @@
 #include "store/dump_file.h"
 
 #define WINDOW_BYTES (1u << 20) /* sent and not yet answered */
+#define AWAIT_FACTOR 50u        /* so many times the patience, a file waits for a receiver that is silent: it may restart */
 #define REST_FACTOR  2u         /* a chunk is followed by a rest of so many times what it took, and a millisecond */
 
 /* ---- the leader's side ---- */
@@ -14,10 +15,16 @@ void transfer_look(struct shared *s, raft_time now, struct peer *p)
 {
     struct raft_peer_status status;
 
-    p->out.wanted = p->id != 0 && !p->guest && raft_peer_status(s->raft, now, p->id, &status) &&
-                    status.state == RAFT_NEEDS_SNAPSHOT && status.active;
-    if (!p->out.wanted)
+    bool needed = p->id != 0 && !p->guest && raft_peer_status(s->raft, now, p->id, &status) &&
+                  status.state == RAFT_NEEDS_SNAPSHOT;
+
+    p->out.wanted = needed && status.active;
+    if (!needed)
         p->out.begun = false;
+    if (!p->out.wanted)
+        p->out.known = false; /* it is asked how far it is when it is back */
+    p->out.awaits_it =
+        needed && !status.active && p->out.begun ? status.heard + AWAIT_FACTOR * s->transfer_patience : 0;
 }
 
 static bool sends_current(const struct shared *s, const struct transfer_out *t)

@@ -26,8 +26,9 @@ struct dump {
 
 /* A leader's side, one for each peer. */
 struct transfer_out {
-    bool wanted; /* the core says that the peer needs the map, and it answers (transfer_look) */
-    bool begun;  /* `id` is what we send; what follows is about it */
+    bool wanted;         /* the core says that the peer needs the map, and it answers (transfer_look) */
+    raft_time awaits_it; /* it needs it, but is silent: our file stays for it until then; 0: it does not */
+    bool begun;          /* `id` is what we send; what follows is about it */
     bool known;  /* it has said how far it is */
     bool open;   /* the sender has the file open */
     struct dump_id id;

@@ -320,7 +320,7 @@ START_TEST(settled_log_goes)
         propose(r);
     settle(r);
     apply_all(r);
-    raft_settled(r, 100);
+    raft_settled(r, 100, 1u << 20);
 
     ck_assert_uint_eq(raft_write_due(r), 0);
     raft_next_write(r, now, &w);
@@ -331,7 +331,7 @@ START_TEST(settled_log_goes)
     ck_assert_uint_eq(status(r).first, 101 - 32);
     ck_assert_uint_eq(raft_term_at(r, 100 - 32), 1); /* the base itself is known */
     ck_assert_uint_eq(raft_term_at(r, 99 - 32), 0);
-    raft_settled(r, 50); /* never backwards (D4 of the catalogue) */
+    raft_settled(r, 50, 1u << 20); /* never backwards (D4 of the catalogue) */
     ck_assert_uint_eq(status(r).first, 101 - 32);
     raft_free(r);
 }
@@ -350,12 +350,12 @@ START_TEST(log_waits_for_slow_peers)
     acked(r, 2, 201);
     acked(r, 3, 10);
     apply_all(r);
-    raft_settled(r, 150);
+    raft_settled(r, 150, 1u << 20);
     ck_assert_uint_eq(status(r).first, 2); /* 4 has one entry */
     wait_ms(ELECTION);
     acked(r, 2, 201);
     acked(r, 3, 10);
-    raft_settled(r, 150);
+    raft_settled(r, 150, 1u << 20);
 
     ck_assert_uint_eq(status(r).first, 11);
     ck_assert_int_eq(peer(r, 4).state, RAFT_REPLICATE); /* optimistic: its entries may be on their way */
@@ -379,17 +379,25 @@ START_TEST(log_waits_for_a_map_on_its_way)
     apply_all(r);
     wait_ms(ELECTION);
     acked(r, 2, 201);
-    raft_settled(r, 150); /* 3 is silent */
+    raft_settled(r, 150, 1u << 20); /* 3 is silent */
     raft_unreachable(r, now, 3);
     ck_assert_int_eq(peer(r, 3).state, RAFT_NEEDS_SNAPSHOT);
     offer.snapshot.pos = at(150, 1);
     ck_assert(raft_sending(r, now, &offer, 0));
     receive(r, appended(.from = 3, .term = 1, .index = 1, .hint = 1)); /* it lives */
-    raft_settled(r, 201);
+    raft_settled(r, 201, 1u << 20);
 
+    ck_assert_uint_eq(status(r).first, 151);
+    wait_ms(20 * ELECTION); /* it is restarted, and goes on */
+    acked(r, 2, 201);
+    raft_settled(r, 201, 1000);
     ck_assert_uint_eq(status(r).first, 151);
     acked(r, 3, 150);
     ck_assert_int_eq(peer(r, 3).state, RAFT_REPLICATE);
+    raft_settled(r, 201, 1000); /* it has not caught up yet */
+    ck_assert_uint_eq(status(r).first, 151);
+    raft_settled(r, 201, 40); /* so much of the log is worse than another map */
+    ck_assert_uint_eq(status(r).first, 202 - 32);
     raft_free(r);
 }
 END_TEST

@@ -384,7 +384,7 @@ static void node_applies(struct node *n)
     }
     raft_applied(n->raft, w.now, last);
     if (chance(10) == 0) {
-        raft_settled(n->raft, n->map_before.at.index);
+        raft_settled(n->raft, n->map_before.at.index, 1u << 20);
         n->map_before = n->map_before.at.index < n->map.at.index ? n->map_before : n->map;
     }
 }

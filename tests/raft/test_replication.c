@@ -386,7 +386,7 @@ START_TEST(random_messages_break_nothing)
             if (rand() % 20 == 0)
                 raft_tick(r, now);
             if (rand() % 10 == 0)
-                raft_settled(r, status(r).applied);
+                raft_settled(r, status(r).applied, 1u << 20);
             propose(r);
             for (raft_id id = 1; id <= 6; id++)
                 said_last(r, id);

@@ -203,7 +203,7 @@ static void need_map(void)
     lead_with(&m, 200);
     m.now += ELECTION_MS + 1; /* for a peer that is silent for longer than that nothing is kept */
     deliver_ack(&m, 2, status_of(&m).last);
-    raft_settled(m.s.raft, status_of(&m).applied);
+    raft_settled(m.s.raft, status_of(&m).applied, 1u << 20);
     deliver_refusal_of(&m, 3, 1);
     transfer_look(&m.s, m.now, &m.s.peers[slot_of(&m, 3)]);
     ck_assert_uint_eq(snapshotter_ops.due(&m.s, 0), 0);
