@@ -155,7 +155,7 @@ for ((round = 1; round <= rounds; round++)); do
     took=$(($(date +%s%3N) - begun))
     installed=yes
     say "round $round: installed after $took ms; transfers begun: $(grep -c 'receiving the map' "$home/node.3.log")"
-    sleep 2
+    sleep 3
     for ((i = 0; i < calm; i++)); do window; done
 done
 report

@@ -6,8 +6,8 @@
 #include "store/dump_file.h"
 
 #define WINDOW_BYTES (1u << 20) /* sent and not yet answered */
-#define AWAIT_FACTOR 50u        /* so many times the patience, a file waits for a receiver that is silent: it may restart */
-#define REST_FACTOR  2u         /* a chunk is followed by a rest of so many times what it took, and a millisecond */
+#define AWAIT_FACTOR 50u /* so many times the patience, a file waits for a receiver that is silent: it may restart */
+#define REST_FACTOR  2u  /* a chunk is followed by a rest of so many times what it took, and a millisecond */
 
 /* ---- the leader's side ---- */
 
