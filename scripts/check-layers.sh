@@ -11,10 +11,13 @@ base:
 wire:   base/* raft/raft.h
 net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
-server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h
+server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h store/dump_reader.h
 http:   base/* server/service.h
-main:   base/* store/datadir.h options.h recover.h server/node.h server/service.h server/join.h server/form.h http/http.h
-recover: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h recover.h
+main:   base/* wire/members.h store/datadir.h options.h recover.h restore.h verify.h server/node.h server/service.h server/join.h server/form.h http/http.h
+recover: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h recover.h subcommand.h
+restore: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h store/dump_reader.h store/dump_writer.h http/pairs.h restore.h subcommand.h
+verify: base/* store/datadir.h store/dump_reader.h store/verify.h http/pairs.h verify.h subcommand.h
+subcommand: base/* subcommand.h
 options: base/* wire/members.h options.h options_tables.h
 options_tables: base/* wire/members.h options.h options_tables.h
 '
@@ -98,7 +101,7 @@ for file in src/*.[ch] src/*/*.[ch]; do
         case $text in
         *\"*)
             case $header in
-            */* | options.h | options_tables.h | recover.h) check_own "$file" "$line" "$layer" "$header" ;;
+            */* | options.h | options_tables.h | recover.h | restore.h | verify.h | subcommand.h) check_own "$file" "$line" "$layer" "$header" ;;
             *) refuse "$file:$line: include \"$header\" by its path from src/" ;;
             esac
             ;;

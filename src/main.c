@@ -17,10 +17,13 @@
 #include "http/http.h"
 #include "options.h"
 #include "recover.h"
+#include "restore.h"
 #include "server/form.h"
 #include "server/join.h"
 #include "server/node.h"
 #include "store/datadir.h"
+#include "verify.h"
+#include "wire/members.h"
 
 #define EXIT_USAGE      64
 #define DRAIN_MS        3000 /* of the 5 s that a stop may take */
@@ -70,9 +73,7 @@ static void make_name(const struct options *o, struct identity *identity)
     if (o->name != NULL)
         snprintf(identity->name, sizeof identity->name, "%s", o->name);
     else if (identity->name[0] == '\0')
-        /* Seven hexadecimal digits, the first a letter: all digits would be an id, and a number in JSON's log. */
-        snprintf(identity->name, sizeof identity->name, "%07llx",
-                 (unsigned long long)(0xa000000 + clock_random() % 0x6000000));
+        member_name_make_up(clock_random(), identity->name);
 }
 
 /* A directory that is no member yet, or not any more, gets an id that nobody ever had; one that was alone in a cluster of
@@ -454,6 +455,10 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "recover") == 0)
         return recover_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "restore") == 0)
+        return restore_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "verify") == 0)
+        return verify_main(argc - 1, argv + 1);
     if (options_parse(argc, argv, &options, &why) != 0) {
         fprintf(stderr, "raftd: %s\n", why.text);
         return EXIT_USAGE;

@@ -20,7 +20,7 @@
 #define ADMIN_OPTION                                                                                                   \
     {                                                                                                                  \
         "admin", NULL, KIND_NUMBER, AT(admin_port), 1, 65535, 0, "PORT",                                               \
-            "port for /cluster, /status, /metrics, /livez and /readyz alone", NULL                                     \
+            "port for /cluster, /backup, /status, /metrics, /livez and /readyz alone", NULL                            \
     }
 /* `entries`: what -log-max-entries is unless it is given. */
 #define COMMON_OPTIONS(entries)                                                                                          \
@@ -434,9 +434,10 @@ const struct option_table *option_table_of(enum profile p)
         [PROFILE_RAFTD] = {ROWS(raftd_options),
                            "raftd [options] DATADIR\n\n"
                            "A replicated key-value server: Raft, plain HTTP, LMDB. DATADIR is made if it is not there; "
-                           "a new one without\n-join starts a cluster of one. raftd recover -help: what can be done "
-                           "when a majority is gone "
-                           "for good.\n",
+                           "a new one without\n-join starts a cluster of one.\n\n"
+                           "raftd restore -help   make a new cluster of a backup\n"
+                           "raftd verify -help    look for faults in a backup or in the DATADIR of a stopped server\n"
+                           "raftd recover -help   what can be done when a majority is gone for good\n",
                            true, complete},
         [PROFILE_RAFTEXAMPLE] = {ROWS(raftexample_options),
                                  "raftexample --id N --cluster URL[,URL...] --port PORT [--join]\n\n"

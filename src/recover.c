@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,26 +14,10 @@
 #include "store/datadir.h"
 #include "store/kv_store.h"
 #include "store/log_store.h"
+#include "subcommand.h"
 
-#define EXIT_USAGE   64
 #define ENV_MAX_SIZE ((uint64_t)256 << 30) /* address space, for either store; what is larger already opens, too */
 #define READERS      8
-
-struct recover_options {
-    bool force_new_cluster, help;
-    const char *datadir;
-};
-
-struct recover_option {
-    const char *name, *text;
-    size_t offset; /* of a bool in struct recover_options */
-};
-static const struct recover_option table[] = {
-    {"force-new-cluster", "make this member the only one of a new cluster",
-     offsetof(struct recover_options, force_new_cluster)},
-    {"help", "print this and exit", offsetof(struct recover_options, help)},
-};
-#define TABLE_SIZE (sizeof table / sizeof table[0])
 
 /* What is found, and what is made of it. */
 struct recovery {
@@ -47,51 +30,6 @@ struct recovery {
     raft_index config_index;
     uint64_t keys;
 };
-
-/* ---- the command line ---- */
-
-static void print_help(void)
-{
-    printf("raftd recover [options] DATADIR\n\n"
-           "Shows what a stopped server's DATADIR holds. Options:\n\n");
-    for (size_t i = 0; i < TABLE_SIZE; i++)
-        printf("  -%-20s %s\n", table[i].name, table[i].text);
-    printf("\nExit status: 0 done, 1 it could not be, 64 wrong usage. raftd(8) has the rest.\n");
-}
-
-static bool set_flag(const char *argument, struct recover_options *out)
-{
-    const char *name = argument + (argument[1] == '-' ? 2 : 1);
-
-    for (size_t i = 0; i < TABLE_SIZE; i++) {
-        if (strcmp(table[i].name, name) == 0) {
-            *(bool *)((char *)out + table[i].offset) = true;
-            return true;
-        }
-    }
-    return false;
-}
-
-static int parse(int argc, char **argv, struct recover_options *out, struct why *why)
-{
-    for (int i = 1; i < argc; i++) {
-        if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            if (!set_flag(argv[i], out))
-                return why_set(why, ERR_INVALID, "unknown option %s; raftd recover -help lists them", argv[i]);
-        } else if (out->datadir != NULL) {
-            return why_set(why, ERR_INVALID, "one DATADIR is wanted, but there are \"%s\" and \"%s\"", out->datadir,
-                           argv[i]);
-        } else {
-            out->datadir = argv[i];
-        }
-    }
-    if (out->datadir == NULL && !out->help)
-        return why_set(
-            why, ERR_INVALID,
-            "Data path argument required: raftd recover [options] DATADIR (to start a server in a directory of "
-            "that name: raftd ./recover)");
-    return 0;
-}
 
 /* ---- looking ---- */
 
@@ -281,32 +219,38 @@ static int force_new_cluster(struct recovery *r, struct why *why)
 
 int recover_main(int argc, char **argv)
 {
-    struct recover_options options = {.datadir = NULL};
-    struct recovery *r = xcalloc(1, sizeof *r);
+    bool forced = false;
+    const struct suboption options[] = {
+        {"force-new-cluster", NULL, "make this member the only one of a new cluster", &forced, NULL},
+    };
+    const struct subcommand command = {.name = "recover",
+                                       .usage = "[options] DATADIR",
+                                       .about = "Shows what a stopped server's DATADIR holds.",
+                                       .options = options,
+                                       .option_count = sizeof options / sizeof options[0],
+                                       .wanted = {"DATADIR"}};
+    struct recovery *r = NULL;
+    const char *datadir = NULL;
     struct why why = {""};
-    int err = parse(argc, argv, &options, &why), status = EXIT_SUCCESS;
+    enum subcommand_ending ending = subcommand_parse(&command, argc, argv, &datadir);
+    int err = 0;
 
-    if (err != 0) {
-        status = EXIT_USAGE;
-    } else if (options.help) {
-        print_help();
-    } else {
-        err = open_all(options.datadir, r, &why);
-        if (err == 0) {
-            show(r);
-            printf("\n");
-            say_doubt(r);
-        }
-        if (err == 0 && options.force_new_cluster)
-            err = force_new_cluster(r, &why);
-        else if (err == 0)
-            printf("Only if a majority of these members is gone for good: raftd recover -force-new-cluster %s\n",
-                   options.datadir);
-        status = err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (ending != SUBCOMMAND_GO_ON)
+        return ending == SUBCOMMAND_HELPED ? EXIT_SUCCESS : SUBCOMMAND_USAGE;
+    r = xcalloc(1, sizeof *r);
+    err = open_all(datadir, r, &why);
+    if (err == 0) {
+        show(r);
+        printf("\n");
+        say_doubt(r);
     }
+    if (err == 0 && forced)
+        err = force_new_cluster(r, &why);
+    else if (err == 0)
+        printf("Only if a majority of these members is gone for good: raftd recover -force-new-cluster %s\n", datadir);
     if (err != 0)
         fprintf(stderr, "raftd: %s\n", why.text);
     close_all(r);
     free(r);
-    return status;
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

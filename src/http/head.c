@@ -183,3 +183,15 @@ bool exchange_open(struct exchange *x)
     }
     return true;
 }
+
+bool exchange_consistency(struct exchange *x, enum service_consistency *consistency)
+{
+    bool stale;
+
+    if (parse_flag(x->query, "stale", &stale) != 0) {
+        exchange_error(x, 400, "bad_request", "bad request: stale takes no value, or 1 or 0");
+        return false;
+    }
+    *consistency = stale ? SERVICE_STALE : SERVICE_LINEARIZABLE;
+    return true;
+}

@@ -107,6 +107,7 @@ struct exchange {
     uint64_t content_length;
     int status;      /* of the answer, once it went */
     bool http_1_0;   /* the client knows no chunks */
+    bool counted;    /* the stream that is the answer has a Content-Length, and so no chunks */
     bool chunked;    /* the request's body is */
     bool expects;    /* waits for "100 Continue" before it sends the body */
     bool body_taken; /* nothing of the body is left on the connection */
@@ -119,6 +120,8 @@ struct exchange {
 /* Reads the head that civetweb parsed. False, and answered, if it is no sound HTTP: what two readers could take differently
  * (request smuggling) is refused. */
 bool exchange_open(struct exchange *x);
+/* What ?stale asks for. False, and answered, if it says something else. */
+bool exchange_consistency(struct exchange *x, enum service_consistency *consistency);
 /* The whole body into worker->body, at most `limit` bytes; `option` names what sets the limit (NULL: nothing does). False,
  * and answered, if it is longer or does not come. */
 bool exchange_body(struct exchange *x, uint64_t limit, const char *option);
@@ -152,8 +155,14 @@ enum asked { ASKED_READ, ASKED_WRITE, ASKED_MEMBER };
 /* What the service answered instead of OK, in worker->result. */
 void exchange_refuse(struct exchange *x, enum asked what);
 
-/* A body whose length is not known before: chunks, or for HTTP/1.0 bytes up to the end of the connection. */
-void exchange_stream_begin(struct exchange *x, const char *type, const struct service_stamp *stamp);
+/* A long body in pieces: in chunks, or for HTTP/1.0 up to the end of the connection, if its length is not known before. */
+struct stream {
+    const char *type;  /* Content-Type */
+    struct view extra; /* whole header lines, each with its CR LF */
+    bool counted;      /* `size` is its exact length */
+    uint64_t size;     /* bytes to be expected: the more, the longer the client may take; 0: unknown */
+};
+void exchange_stream_begin(struct exchange *x, const struct stream *head, const struct service_stamp *stamp);
 bool exchange_stream_write(struct exchange *x, struct bytes *data); /* and resets data; false: the client is gone */
 /* Not complete: the connection is cut, so that the client sees it. */
 void exchange_stream_end(struct exchange *x, bool complete);
@@ -193,6 +202,7 @@ void info_root(struct exchange *x, struct view rest);
 void info_status(struct exchange *x, struct view rest);
 void info_livez(struct exchange *x, struct view rest);
 void info_readyz(struct exchange *x, struct view rest);
+void backup_handle(struct exchange *x, struct view rest);
 void metrics_handle(struct exchange *x, struct view rest);
 
 /* Adds up what all workers counted. */

@@ -62,7 +62,7 @@ static void say(struct exchange *x, const char *line)
 void info_root(struct exchange *x, struct view rest)
 {
     (void)rest;
-    say(x, "raftd: /db/KEY /db/?prefix= /cluster /status /livez /readyz /metrics, see raftd-http(7)\n");
+    say(x, "raftd: /db/KEY /db/?prefix= /cluster /backup /status /livez /readyz /metrics, see raftd-http(7)\n");
 }
 
 void info_livez(struct exchange *x, struct view rest)

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "http/http_parse.h"
 #include "http/http_request.h"
+#include "http/pairs.h"
 
 #define OPTION_VALUE "-max-value-size"
 #define IGNORED_BODY 65536
@@ -41,18 +42,6 @@ static bool take_key(struct exchange *x, struct view raw, const char *what, uint
         exchange_error(x, 400, "bad_request", "bad request: %s has a %% without two hexadecimal digits", what);
         return false;
     }
-}
-
-static bool take_consistency(struct exchange *x, enum service_consistency *consistency)
-{
-    bool stale;
-
-    if (parse_flag(x->query, "stale", &stale) != 0) {
-        exchange_error(x, 400, "bad_request", "bad request: stale takes no value, or 1 or 0");
-        return false;
-    }
-    *consistency = stale ? SERVICE_STALE : SERVICE_LINEARIZABLE;
-    return true;
 }
 
 /* Answers if a condition of GET or HEAD settles it: 304 or 412. */
@@ -84,7 +73,7 @@ static void get(struct exchange *x, struct view key)
     enum service_consistency consistency;
     struct reply r = {.status = 200, .type = "application/octet-stream"};
 
-    if (!take_consistency(x, &consistency))
+    if (!exchange_consistency(x, &consistency))
         return;
     service_get(x->http->node, key, consistency, SERVICE_DEADLINE_MS, &x->worker->value, result);
     if (result->code != SERVICE_OK) {
@@ -184,25 +173,6 @@ static const char *const form_types[] = {
     [FORM_PAIRS] = "application/x-ndjson",
 };
 
-static void append_base64(struct bytes *out, struct view in)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-    for (size_t i = 0; i < in.size; i += 3) {
-        unsigned left = in.size - i < 3 ? (unsigned)(in.size - i) : 3;
-        uint32_t v = (uint32_t)in.data[i] << 16;
-        char four[4];
-
-        if (left > 1)
-            v |= (uint32_t)in.data[i + 1] << 8;
-        if (left > 2)
-            v |= in.data[i + 2];
-        for (unsigned k = 0; k < 4; k++)
-            four[k] = k <= left ? digits[v >> (18 - 6 * k) & 63] : '=';
-        bytes_append(out, four, sizeof four);
-    }
-}
-
 static void append_item(struct listing *l, struct view key, struct view value, uint64_t etag)
 {
     struct bytes *out = l->out;
@@ -212,23 +182,15 @@ static void append_item(struct listing *l, struct view key, struct view value, u
         bytes_append_char(out, '\n');
         return;
     }
-    if (l->form == FORM_JSON && l->count > 0)
+    if (l->form == FORM_PAIRS) {
+        pairs_append(out, key, value, etag);
+        return;
+    }
+    if (l->count > 0)
         bytes_append_char(out, ',');
     bytes_append_text(out, "{\"key\":\"");
     text_percent_encode(out, key);
-    bytes_printf(out, "\",\"etag\":%llu", (unsigned long long)etag);
-    if (l->form == FORM_JSON) {
-        bytes_append_char(out, '}');
-        return;
-    }
-    if (parse_is_utf8(value)) {
-        bytes_append_text(out, ",\"value\":\"");
-        text_json_escape(out, value);
-    } else {
-        bytes_append_text(out, ",\"value_base64\":\"");
-        append_base64(out, value);
-    }
-    bytes_append_text(out, "\"}\n");
+    bytes_printf(out, "\",\"etag\":%llu}", (unsigned long long)etag);
 }
 
 /* Sends what was gathered once it is much. False: the client is gone, or wanted the head alone. */
@@ -237,7 +199,7 @@ static bool stream_if_much(struct listing *l)
     if (l->out->size < STREAM_PIECE)
         return true;
     if (!l->streaming)
-        exchange_stream_begin(l->x, form_types[l->form], &l->x->worker->result.stamp);
+        exchange_stream_begin(l->x, &(struct stream){.type = form_types[l->form]}, &l->x->worker->result.stamp);
     l->streaming = true;
     return exchange_stream_write(l->x, l->out) && l->x->method != METHOD_HEAD;
 }
@@ -323,7 +285,7 @@ void kv_list(struct exchange *x, struct view rest)
         return;
     }
     if (!take_query_key(x, "prefix", prefix_room, &prefix) || !take_query_key(x, "after", after_room, &after) ||
-        !take_consistency(x, &consistency)) {
+        !exchange_consistency(x, &consistency)) {
         return;
     }
     if (parse_number(x->query, "limit", JSON_NUMBER_MAX, &l.limit) != 0) {

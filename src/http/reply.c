@@ -314,7 +314,7 @@ static const struct {
                            "raftd: no quorum answers: nothing was changed"},
     [SERVICE_BUSY] = {429, "busy", RETRY, "raftd: too many requests at once: try again",
                       "raftd: too many requests at once, nothing was changed: try again"},
-    [SERVICE_NO_SPACE] = {507, "no_space", "", "raftd: no space",
+    [SERVICE_NO_SPACE] = {507, "no_space", "", "raftd: no space left on the disk of this member",
                           "raftd: no space left on the disk or within -max-db-size: nothing was changed"},
     [SERVICE_STOPPING] = {503, "stopping", RETRY, "raftd: this server is stopping",
                           "raftd: this server is stopping: nothing was changed"},
@@ -373,37 +373,46 @@ void exchange_refuse(struct exchange *x, enum asked what)
     exchange_error_with(x, refusals[code].status, refusals[code].code, extra, text, &result->stamp);
 }
 
-void exchange_stream_begin(struct exchange *x, const char *type, const struct service_stamp *stamp)
+void exchange_stream_begin(struct exchange *x, const struct stream *head, const struct service_stamp *stamp)
 {
     struct bytes *out = &x->worker->out;
     char *begin, *p;
 
     CHECK(x->status == 0);
     x->status = 200;
+    x->counted = head->counted;
     exchange_settle_body(x);
-    if (x->http_1_0)
+    if (x->http_1_0 && !x->counted)
         x->close = true;
     bytes_reset(out);
-    begin = p = (char *)bytes_reserve(out, HEAD_MAX);
-    p = put_head(p, x, 200, type, stamp);
-    if (!x->http_1_0)
+    begin = p = (char *)bytes_reserve(out, HEAD_MAX + head->extra.size);
+    p = put_head(p, x, 200, head->type, stamp);
+    if (head->extra.size > 0)
+        p = put(p, (const char *)head->extra.data, head->extra.size);
+    if (x->counted) {
+        p = PUT(p, "Content-Length: ");
+        p = put_number(p, head->size);
+        p = PUT(p, "\r\n");
+    } else if (!x->http_1_0) {
         p = PUT(p, "Transfer-Encoding: chunked\r\n");
+    }
     p = PUT(p, "\r\n");
-    arm(x, x->http->limits.body_ms);
+    arm(x, x->http->limits.body_ms + head->size / 64);
     write_all(x, begin, (size_t)(p - begin));
 }
 
 bool exchange_stream_write(struct exchange *x, struct bytes *data)
 {
     struct bytes *out = &x->worker->out;
+    bool chunked = !x->http_1_0 && !x->counted;
     bool ok = true;
 
     if (data->size > 0 && x->method != METHOD_HEAD) {
         bytes_reset(out);
-        if (!x->http_1_0)
+        if (chunked)
             bytes_printf(out, "%zx\r\n", data->size);
         bytes_append(out, data->data, data->size);
-        if (!x->http_1_0)
+        if (chunked)
             bytes_append_text(out, "\r\n");
         CHECK(!out->overflow);
         ok = write_all(x, out->data, out->size);
@@ -416,7 +425,7 @@ void exchange_stream_end(struct exchange *x, bool complete)
 {
     if (!complete)
         x->close = true;
-    else if (!x->http_1_0 && x->method != METHOD_HEAD)
+    else if (!x->http_1_0 && !x->counted && x->method != METHOD_HEAD)
         write_all(x, "0\r\n\r\n", 5);
     disarm(x);
 }

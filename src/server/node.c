@@ -210,6 +210,7 @@ void node_drain(struct node *n, unsigned timeout_ms)
     raft_time until = clock_now_ms() + timeout_ms;
     struct raft_status status;
 
+    atomic_store(&n->leaving, true);
     s->phase = s->phase == PHASE_JOINING ? PHASE_JOINING : PHASE_DRAINING;
     /* First what is in flight, then the leadership: a leader that hands over cannot answer them any more. */
     while (s->requests.waiting > 0 && s->failure == 0 && clock_now_ms() < until)

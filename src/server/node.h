@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "base/err.h"
@@ -57,6 +58,8 @@ struct node {
     struct log_store *log;
     struct kv_store *kv;
     uint64_t started_ms;
+    atomic_bool leaving; /* it stops: what takes long without the lock ends soon */
+    atomic_uint backups; /* under way */
     int listener;
     pthread_t main_thread;
     pthread_mutex_t mutex; /* the lock; guards all below */

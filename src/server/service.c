@@ -240,6 +240,14 @@ static enum service_code code_of_store(int err, struct service_result *r)
     return SERVICE_FAILED;
 }
 
+void service_barrier(struct node *n, enum service_consistency c, unsigned deadline_ms, struct service_result *r)
+{
+    if (c == SERVICE_STALE)
+        service_stamp(n, &r->stamp);
+    else
+        read_barrier(n, deadline_ms, r);
+}
+
 /* A view of the map that is as new as `c` asks for, and the stamp of what it shows. */
 static struct kv_view *open_view(struct node *n, enum service_consistency c, unsigned deadline_ms,
                                  struct service_result *r)
@@ -247,10 +255,7 @@ static struct kv_view *open_view(struct node *n, enum service_consistency c, uns
     struct kv_view *view = NULL;
 
     service_result_init(r);
-    if (c == SERVICE_STALE)
-        service_stamp(n, &r->stamp);
-    else
-        read_barrier(n, deadline_ms, r);
+    service_barrier(n, c, deadline_ms, r);
     if (r->code != SERVICE_OK)
         return NULL;
     r->code = code_of_store(kv_view_open(n->kv, &view), r);

@@ -104,6 +104,27 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
 bool service_scan_next(struct service_scan *s, struct view *key, struct view *value, uint64_t *etag);
 void service_scan_close(struct service_scan *s, bool *complete); /* NULL is fine; complete may be NULL */
 
+/* ---- backups ---- */
+
+/* The map as of one index, in a file that nobody else sees and that goes when it is closed: a slow client costs disk space,
+ * and no page of the map. */
+struct service_backup;
+struct service_backup_info {
+    uint64_t cluster, index, term; /* index and term of the last entry in it */
+    uint64_t size;                 /* of the dump, in bytes */
+};
+/* Returns when the file is written, which may take longer than the deadline: that is for the barrier before it. Linearizable:
+ * it contains whatever was acknowledged before the call. BUSY: others are under way; NO_SPACE: no room for the file. */
+void service_backup_open(struct node *n, enum service_consistency c, unsigned deadline_ms, struct service_backup **out,
+                         struct service_result *r);
+const struct service_backup_info *service_backup_info(const struct service_backup *b);
+/* Appends the next bytes of the dump (raftd-protocol(7)), at most `size`. False at its end, or if they cannot be read. */
+bool service_backup_read(struct service_backup *b, size_t size, struct bytes *out);
+/* The next pair instead, in byte order of the keys. False at the end, or on failure. Valid until the next call. */
+bool service_backup_next(struct service_backup *b, struct view *key, struct view *value, uint64_t *etag);
+bool service_backup_failed(const struct service_backup *b); /* it ended too early */
+void service_backup_close(struct service_backup *b);        /* NULL is fine */
+
 /* ---- members ---- */
 
 struct service_member {

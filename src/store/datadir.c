@@ -26,6 +26,7 @@
 #define IDENTITY_FILE  "raftd"
 #define IDENTITY_FRESH "raftd.new"
 #define LOCK_FILE      "lock"
+#define SCRATCH_FILE   "scratch"
 #define FILE_MAX       4096u
 #define COPY_BLOCK     (64u << 10)
 
@@ -33,10 +34,11 @@ struct datadir {
     char path[PATH_MAX];
     char log_path[PATH_MAX], kv_path[PATH_MAX];
     char identity_path[PATH_MAX], fresh_path[PATH_MAX], lock_path[PATH_MAX];
-    char dump_path[PATH_MAX], dump_fresh_path[PATH_MAX], incoming_path[PATH_MAX];
+    char dump_path[PATH_MAX], dump_fresh_path[PATH_MAX], incoming_path[PATH_MAX], scratch_path[PATH_MAX];
     int lock;
     struct identity identity;
     bool wipe; /* the log and the map are to be removed */
+    bool made; /* datadir_create made the directory itself */
 };
 
 static int fail(struct why *why, const char *what, const char *path)
@@ -71,6 +73,8 @@ static int set_paths(struct datadir *d, const char *path)
         err = path_join(d->dump_fresh_path, sizeof d->dump_fresh_path, path, "dump.new");
     if (err == 0)
         err = path_join(d->incoming_path, sizeof d->incoming_path, path, "incoming");
+    if (err == 0)
+        err = path_join(d->scratch_path, sizeof d->scratch_path, path, SCRATCH_FILE);
     return err;
 }
 
@@ -346,6 +350,24 @@ static int save(struct datadir *d, const struct identity *identity, bool wipe, s
     return 0;
 }
 
+/* Scratch files have no name but for the moment between two system calls (dump_file_create_nameless). */
+static int remove_scratch(const struct datadir *d, struct why *why)
+{
+    const struct dirent *entry;
+    DIR *dir = opendir(d->path);
+    int err = 0;
+
+    if (dir == NULL)
+        return fail(why, "read", d->path);
+    while (err == 0 && (entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, SCRATCH_FILE ".", strlen(SCRATCH_FILE ".")) == 0 &&
+            unlinkat(dirfd(dir), entry->d_name, 0) != 0)
+            err = fail(why, "remove a scratch file in", d->path);
+    }
+    closedir(dir);
+    return err;
+}
+
 /* What is on its way from one member to another is of no use to another life of ours. */
 static int remove_dumps(const struct datadir *d, struct why *why)
 {
@@ -361,7 +383,7 @@ static int remove_dumps(const struct datadir *d, struct why *why)
         if (err != 0)
             return why_set(why, err, "cannot remove %s: %s", paths[i], err_text(err));
     }
-    return 0;
+    return remove_scratch(d, why);
 }
 
 /* Removes what "wipe=1" promises to remove, then takes the promise back. */
@@ -423,6 +445,97 @@ out:
     return err;
 }
 
+/* Nothing but what every new file system has. */
+static int check_empty(const char *path, struct why *why)
+{
+    const struct dirent *entry;
+    DIR *dir = opendir(path);
+    int err = 0;
+
+    if (dir == NULL)
+        return fail(why, "read", path);
+    while (err == 0 && (entry = readdir(dir)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            strcmp(entry->d_name, "lost+found") != 0)
+            err = why_set(why, ERR_EXISTS,
+                          "%s is not empty, it holds \"%.60s\": name a directory that is empty or not there", path,
+                          entry->d_name);
+    }
+    closedir(dir);
+    return err;
+}
+
+int datadir_create(const char *path, const char *owner, struct datadir **out, struct why *why)
+{
+    struct datadir *d = xcalloc(1, sizeof *d);
+    struct stat st;
+    int err = set_paths(d, path);
+
+    d->lock = -1;
+    if (err != 0) {
+        why_set(why, err, "the name of the data directory is too long");
+        goto out;
+    }
+    d->made = stat(path, &st) != 0;
+    err = make_with_parents(path, why);
+    if (err == 0)
+        err = check_empty(path, why);
+    if (err == 0)
+        err = take_lock(d, owner, why);
+    if (err != 0)
+        goto out;
+    *out = d;
+    d = NULL;
+out:
+    datadir_close(d);
+    return err;
+}
+
+int datadir_look(const char *path, struct datadir **out, struct why *why)
+{
+    struct datadir *d = xcalloc(1, sizeof *d);
+    int err = set_paths(d, path);
+
+    d->lock = -1;
+    if (err != 0) {
+        why_set(why, err, "the name of the data directory is too long");
+        goto out;
+    }
+    d->lock = open(d->lock_path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (d->lock >= 0 && flock(d->lock, LOCK_SH | LOCK_NB) != 0) {
+        err = errno == EWOULDBLOCK ? why_locked(d, why) : fail(why, "lock", d->lock_path);
+        goto out;
+    }
+    err = read_identity(d, why);
+    if (err == ERR_NOT_FOUND)
+        why_set(why, err, "%s is no data directory of raftd: it has no file \"" IDENTITY_FILE "\"", path);
+    if (err != 0)
+        goto out;
+    *out = d;
+    d = NULL;
+out:
+    datadir_close(d);
+    return err;
+}
+
+/* In the reverse order of their making; what cannot be removed keeps the directory from being used, as it should. */
+void datadir_discard(struct datadir *d)
+{
+    static const char *const parts[] = {"log", "log.new", "kv", "kv.new", "kv.next"};
+    char path[PATH_MAX];
+
+    if (d == NULL)
+        return;
+    unlink(d->fresh_path);
+    for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (path_join(path, sizeof path, d->path, parts[i]) == 0)
+            (void)env_remove(path);
+    unlink(d->lock_path);
+    if (d->made)
+        rmdir(d->path);
+    datadir_close(d);
+}
+
 void datadir_close(struct datadir *d)
 {
     if (d == NULL)
@@ -460,6 +573,11 @@ const char *datadir_dump_fresh_path(const struct datadir *d)
 const char *datadir_incoming_path(const struct datadir *d)
 {
     return d->incoming_path;
+}
+
+const char *datadir_scratch_path(const struct datadir *d)
+{
+    return d->scratch_path;
 }
 
 int datadir_check_log(const struct datadir *d, struct why *why)

@@ -7,7 +7,9 @@
  *         kv/             LMDB environment of the map (kv_store.h)
  *         dump, dump.new  the map for members that fell behind, and while it is being written (dump_file.h)
  *         incoming        the same, on its way from a leader to us
- *         kv.next/        the map while it is loaded from that (env.h); a start removes these four
+ *         kv.next/        the map while it is loaded from that (env.h)
+ *         scratch.XXXXXX  a backup, or what is to be restored, for the moment before it loses its name; a start removes these
+ *                         five
  *         recover-TIME/   what raftd recover has kept before it changed it; nobody removes it
  *
  * Directories are synced after each file that is made or renamed in them, the parent of a new DATADIR too. */
@@ -37,6 +39,14 @@ struct datadir;
  * ERR_LOCKED: *why names the owner where known. ERR_FORMAT: not a raftd directory (it has other files), or a newer
  * format: *why has both numbers. ERR_PERMISSION, ERR_NO_SPACE, ERR_IO. */
 int datadir_open(const char *path, const char *owner, struct datadir **out, struct why *why);
+/* The same for a directory that is to be filled: one that is not there, or is empty (ERR_EXISTS else). It has no identity until
+ * datadir_save, and what has a log or a map but no identity never starts: so a crash in between leaves nothing that does. */
+int datadir_create(const char *path, const char *owner, struct datadir **out, struct why *why);
+/* For looking alone: nothing is made, finished or removed. The identity is read; ERR_CORRUPT, ERR_FORMAT: it is no good.
+ * ERR_NOT_FOUND: no data directory. ERR_LOCKED as datadir_open. */
+int datadir_look(const char *path, struct datadir **out, struct why *why);
+/* Removes what was made since datadir_create, if it can, and closes. */
+void datadir_discard(struct datadir *d);
 void datadir_close(struct datadir *d); /* releases the lock; NULL is fine */
 
 const struct identity *datadir_identity(const struct datadir *d);
@@ -45,6 +55,7 @@ const char *datadir_kv_path(const struct datadir *d);
 const char *datadir_dump_path(const struct datadir *d);
 const char *datadir_dump_fresh_path(const struct datadir *d);
 const char *datadir_incoming_path(const struct datadir *d);
+const char *datadir_scratch_path(const struct datadir *d); /* for dump_file_create_nameless */
 /* ERR_CORRUPT if a member's log is not there at all: with an empty one in its place it would vote twice in a term and forget
  * entries that it vouched for (paper 5.1, figure 2: persistent state). Call it before the log is opened, which makes it. */
 int datadir_check_log(const struct datadir *d, struct why *why);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,19 @@ int dump_file_open(struct dump_file *f, struct dump_id *id)
 int dump_file_create(struct dump_file *f)
 {
     return open_with(f, O_RDWR | O_CREAT | O_TRUNC);
+}
+
+int dump_file_create_nameless(struct dump_file *f)
+{
+    char name[PATH_MAX];
+
+    dump_file_close(f);
+    if (snprintf(name, sizeof name, "%s.XXXXXX", f->path) >= (int)sizeof name)
+        return ERR_TOO_LONG;
+    f->fd = mkostemp(name, O_CLOEXEC);
+    if (f->fd < 0)
+        return err_from_errno(errno);
+    return unlink(name) == 0 ? 0 : err_from_errno(errno);
 }
 
 static bool leaves_reserve(const struct dump_file *f, size_t size)

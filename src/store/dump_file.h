@@ -27,6 +27,9 @@ uint64_t dump_file_size(const struct dump_file *f); /* 0 if it is not open */
 
 /* Makes it anew, empty, for writing. */
 int dump_file_create(struct dump_file *f);
+/* As dump_file_create, but beside `path` and without a name: nobody else sees it, and it is gone once it is closed. A crash in
+ * the middle of this leaves PATH.XXXXXX, empty (datadir_open removes it). */
+int dump_file_create_nameless(struct dump_file *f);
 /* Where it is not open, it is opened. The disk has written it when this returns, so that a sync at the end has not much to do
  * and holds up nobody else's; but it is not durable. ERR_NO_SPACE: some megabytes are left for the log and the map, try again;
  * ERR_IO. */

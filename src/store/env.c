@@ -255,6 +255,8 @@ static int make_if_missing(const char *path, const struct env_options *o, struct
         return 0;
     if (errno != ENOENT)
         return why_set(why, err_from_errno(errno), "cannot open %s: %s", file, strerror(errno));
+    if (o->read_only)
+        return why_set(why, ERR_NOT_FOUND, "%s is not there", file);
     return make(path, o, why);
 }
 
@@ -359,10 +361,13 @@ int env_open(const char *path, const struct env_options *options, struct env **o
     struct env_options o = *options;
     struct env *e = env_new(path, &o);
     MDB_stat st;
-    int dead, rc, err;
+    int dead, rc, err = 0;
 
     CHECK(o.table_count >= 1 && o.table_count <= ENV_TABLES_MAX);
-    err = check_disk(path, why);
+    if (o.read_only)
+        o.flags |= MDB_RDONLY | MDB_NOLOCK;
+    else
+        err = check_disk(path, why);
     if (err == 0)
         err = make_if_missing(path, &o, why);
     if (err != 0)

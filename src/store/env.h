@@ -40,6 +40,7 @@ struct env_options {
     uint64_t spare;    /* but at least this much more than the file has already */
     unsigned flags;    /* of mdb_env_open, besides MDB_NOTLS */
     unsigned readers;  /* how many env_readers there may be at once */
+    bool read_only;    /* makes nothing, writes nothing, takes no lock: for who has seen to it that nobody writes */
     unsigned table_count;
     struct env_table tables[ENV_TABLES_MAX];
 };
@@ -55,7 +56,7 @@ struct env_reader {
 
 struct env;
 
-/* Opens or makes the environment. ERR_FORMAT: another kind or a newer format; ERR_CORRUPT; ERR_NO_RESOURCES: address
+/* Opens or makes the environment (read_only: ERR_NOT_FOUND). ERR_FORMAT: another kind or a newer format; ERR_CORRUPT; ERR_NO_RESOURCES: address
  * space; ERR_NO_SPACE, ERR_PERMISSION, ERR_IO. *why is filled. */
 int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why);
 void env_close(struct env *e); /* NULL is fine; no reader may be open */

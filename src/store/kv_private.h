@@ -8,6 +8,7 @@
 #include "store/kv_store.h"
 
 enum { MAP };
+extern const struct env_options kv_env_options; /* but for sizes */
 
 #define INDEX_SIZE  8u
 #define RECORD_HEAD 16u /* what a value begins with: u64 index of its last change, u64 hash (kv_record.c) */

@@ -38,6 +38,13 @@ void kv_look_at_disk(struct kv_store *s)
 
 /* ---- opening ---- */
 
+const struct env_options kv_env_options = {.kind = "raftdmap",
+                                           .format = KV_STORE_FORMAT,
+                                           .oldest = KV_STORE_OLDEST,
+                                           .flags = MDB_NOMETASYNC, /* the log repeats what a power cut takes back */
+                                           .table_count = 1,
+                                           .tables = {[MAP] = {"map", 0}}};
+
 static int read_position(struct kv_store *s, MDB_txn *txn, struct raft_pos *out, uint64_t *records)
 {
     struct view value;
@@ -86,18 +93,14 @@ static uint64_t reserve_of(uint64_t max_size)
 int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why)
 {
     const uint64_t size = max_size < SIZE_MIN ? SIZE_MIN : max_size;
-    const struct env_options options = {.kind = "raftdmap",
-                                        .format = KV_STORE_FORMAT,
-                                        .oldest = KV_STORE_OLDEST,
-                                        .map_size = size,
-                                        .spare = reserve_of(size),
-                                        .flags = MDB_NOMETASYNC, /* the log repeats what a power cut takes back */
-                                        .readers = readers + 4,  /* our own: positions, statistics */
-                                        .table_count = 1,
-                                        .tables = {[MAP] = {"map", 0}}};
+    struct env_options options = kv_env_options;
     struct kv_store *s = xcalloc(1, sizeof *s);
-    int err = env_open(path, &options, &s->env, why);
+    int err = 0;
 
+    options.map_size = size;
+    options.spare = reserve_of(size);
+    options.readers = readers + 4; /* our own: positions, statistics */
+    err = env_open(path, &options, &s->env, why);
     if (err != 0)
         goto out;
     s->max_size = size;

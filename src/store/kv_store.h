@@ -22,6 +22,7 @@
 #define KV_STORE_OLDEST 1 /* it is brought to the present format when it is opened */
 
 struct kv_store;
+struct dump_file;
 
 /* As log_store_open. max_size is -max-db-size: when the map is full, writes end in ERR_NO_SPACE. `readers`: how many views
  * may be open at once. */
@@ -59,12 +60,18 @@ int kv_store_sync(struct kv_store *s, raft_index *settled); /* flushes; *settled
  * of it then. */
 int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const char *path, const atomic_bool *cancel,
                   struct dump_id *out);
+/* The same into `file`, which is empty and open for writing and stays the caller's. It need not be durable. */
+int kv_store_backup(struct kv_store *s, uint64_t cluster, struct dump_file *file, const atomic_bool *cancel,
+                    struct dump_id *out);
 /* Puts a dump in the place of the whole map, at one moment: readers keep what they see, a crash leaves the old map or
  * the new one; when it returns 0, the new one survives a power cut. It is loaded into an environment beside the one that there
  * is, which is replaced when all of the dump was verified (env.h): ERR_CORRUPT, ERR_FORMAT or ERR_INVALID (another cluster's)
  * leave the old map. It needs little memory, room on the disk for both maps, and takes breaks as kv_store_dump does. As kv_store_apply: only the applier, errors like there,
  * and nothing may be uncommitted. ERR_STOPPED: *cancel became true. */
 int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const atomic_bool *cancel);
+/* Fills a new map with the records of the dump in `file`, which is open; it then stands for *as, whatever the dump says, and is
+ * durable. ERR_FORMAT: the dump is no good, *why says where, and the map is empty as before; ERR_NO_SPACE, ERR_IO. */
+int kv_store_restore(struct kv_store *s, struct dump_file *file, const struct kv_position *as, struct why *why);
 
 struct kv_stats {
     uint64_t keys, bytes_used, bytes_file, bytes_max;

@@ -9,9 +9,7 @@
 
 #include "base/check.h"
 #include "base/codec.h"
-#include "store/env.h"
-
-enum { ENTRIES, RUNS, CONFIGS };
+#include "store/log_private.h"
 
 #define LOG_READERS 32u        /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
 #define SPARE       (1u << 20) /* a log that has outgrown its limit can still lose its prefix */
@@ -167,22 +165,25 @@ static int load(struct log_table *t)
     return err;
 }
 
+const struct env_options log_env_options = {
+    .kind = "raftdlog",
+    .format = LOG_STORE_FORMAT,
+    .oldest = OLDEST,
+    .flags = 0, /* every commit is synced: a vote or an entry that we vouched for stays */
+    .readers = LOG_READERS,
+    .table_count = 3,
+    .tables = {[ENTRIES] = {"entries", MDB_INTEGERKEY},
+               [RUNS] = {"runs", MDB_INTEGERKEY},
+               [CONFIGS] = {"configs", MDB_INTEGERKEY}}};
+
 int log_table_open(const char *path, uint64_t max_size, struct log_table **out, struct why *why)
 {
-    const struct env_options options = {
-        .kind = "raftdlog",
-        .format = LOG_STORE_FORMAT,
-        .oldest = OLDEST,
-        .map_size = max_size,
-        .flags = 0, /* every commit is synced: a vote or an entry that we vouched for stays */
-        .readers = LOG_READERS,
-        .table_count = 3,
-        .tables = {[ENTRIES] = {"entries", MDB_INTEGERKEY},
-                   [RUNS] = {"runs", MDB_INTEGERKEY},
-                   [CONFIGS] = {"configs", MDB_INTEGERKEY}}};
+    struct env_options options = log_env_options;
     struct log_table *t = xcalloc(1, sizeof *t);
-    int err = env_open(path, &options, &t->env, why);
+    int err = 0;
 
+    options.map_size = max_size;
+    err = env_open(path, &options, &t->env, why);
     if (err != 0)
         goto out;
     err = load(t);

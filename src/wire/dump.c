@@ -155,6 +155,8 @@ struct dump_decoder {
     struct dump_header header;
     uint8_t last[COMMAND_KEY_MAX]; /* the key of the last record */
     size_t last_size;
+    uint64_t taken; /* bytes that were consumed since the beginning */
+    const char *fault;
     int err;
 };
 
@@ -184,6 +186,8 @@ void dump_decoder_reset(struct dump_decoder *d)
     d->stage = STAGE_PREFIX;
     d->count = 0;
     d->last_size = 0;
+    d->taken = 0;
+    d->fault = NULL;
     d->err = 0;
 }
 
@@ -199,6 +203,22 @@ void dump_decoder_feed(struct dump_decoder *d, struct view bytes)
         d->err = ERR_TOO_LONG;
 }
 
+uint64_t dump_decoder_offset(const struct dump_decoder *d)
+{
+    return d->taken;
+}
+
+const char *dump_decoder_fault(const struct dump_decoder *d)
+{
+    return d->fault != NULL ? d->fault : err_text(d->err);
+}
+
+static int wrong(struct dump_decoder *d, int err, const char *fault)
+{
+    d->fault = fault;
+    return err;
+}
+
 const struct dump_header *dump_decoder_header(const struct dump_decoder *d)
 {
     return &d->header;
@@ -211,6 +231,7 @@ static bool consume(struct dump_decoder *d, size_t size, struct view *out)
         return false;
     *out = view_of(d->in.data + d->used, size);
     d->used += size;
+    d->taken += size;
     if (d->stage != STAGE_CHECKSUM)
         checksum_stream_add(d->sum, out->data, out->size);
     return true;
@@ -222,10 +243,12 @@ static int decode_prefix(struct dump_decoder *d, struct view in)
     struct prefix prefix = {0};
 
     walk_prefix(&c, &prefix);
-    if (prefix.magic != MAGIC || prefix.format != DUMP_FORMAT)
-        return ERR_FORMAT;
+    if (prefix.magic != MAGIC)
+        return wrong(d, ERR_FORMAT, "it does not begin as a dump of raftd does");
+    if (prefix.format != DUMP_FORMAT)
+        return wrong(d, ERR_FORMAT, "its format is not the one that this version of raftd knows");
     if (prefix.size > HEADER_MAX)
-        return ERR_CORRUPT;
+        return wrong(d, ERR_CORRUPT, "the size of the header is wrong");
     d->header_size = prefix.size;
     d->stage = STAGE_HEADER;
     return 0;
@@ -238,7 +261,7 @@ static int decode_header(struct dump_decoder *d, struct view in)
 
     walk_header(&c, &d->header, &members);
     if (codec_finish(&c) != 0 || members_decode(members, &d->header.members) != 0)
-        return ERR_CORRUPT;
+        return wrong(d, ERR_CORRUPT, "the header does not decode");
     d->stage = STAGE_RECORDS;
     return 0;
 }
@@ -264,18 +287,20 @@ static int decode_record(struct dump_decoder *d, enum dump_step *step, struct du
     c = codec_decoder(view_of(d->in.data + d->used, HEAD_SIZE));
     walk_head(&c, &head);
     if (codec_finish(&c) != 0)
-        return ERR_CORRUPT;
+        return wrong(d, ERR_CORRUPT, "the sizes of a record are over their limits");
     if (!consume(d, HEAD_SIZE + head.key_size + head.value_size, &whole))
         return 0;
     if (head.key_size == 0) {
         d->stage = STAGE_CHECKSUM;
-        return head.number == d->count ? 0 : ERR_CORRUPT;
+        return head.number == d->count ? 0 : wrong(d, ERR_CORRUPT, "the trailer counts other records than there are");
     }
     record->key = view_of(whole.data + HEAD_SIZE, head.key_size);
     record->value = view_of(whole.data + HEAD_SIZE + head.key_size, head.value_size);
     record->index = head.number;
-    if (record->index == 0 || record->index > d->header.position.index || !in_order(d, record->key))
-        return ERR_CORRUPT;
+    if (record->index == 0 || record->index > d->header.position.index)
+        return wrong(d, ERR_CORRUPT, "the index of a record is not one up to that of the dump");
+    if (!in_order(d, record->key))
+        return wrong(d, ERR_CORRUPT, "a key is not greater than the one before it");
     d->count++;
     *step = DUMP_RECORD;
     return 0;
@@ -284,7 +309,7 @@ static int decode_record(struct dump_decoder *d, enum dump_step *step, struct du
 static int decode_checksum(struct dump_decoder *d, enum dump_step *step, struct view in)
 {
     if (codec_get_u64(in.data) != checksum_stream_value(d->sum))
-        return ERR_CORRUPT;
+        return wrong(d, ERR_CORRUPT, "the checksum of the trailer is not that of what is before it");
     d->stage = STAGE_END;
     *step = DUMP_END;
     return 0;
@@ -317,9 +342,10 @@ static int decode_next(struct dump_decoder *d, enum dump_step *step, struct dump
         if (!consume(d, CHECKSUM_SIZE, &in))
             return 0;
         err = decode_checksum(d, step, in);
-        return err == 0 && d->used < d->in.size ? ERR_CORRUPT : err;
+        if (err != 0)
+            return err;
     }
-    return d->used < d->in.size ? ERR_CORRUPT : 0;
+    return d->used < d->in.size ? wrong(d, ERR_CORRUPT, "there are bytes behind the trailer") : 0;
 }
 
 int dump_decoder_next(struct dump_decoder *d, enum dump_step *step, struct dump_record *record)

@@ -52,5 +52,8 @@ void dump_decoder_feed(struct dump_decoder *d, struct view bytes);
  * dump, or one of a newer format. Errors stick. *record (for DUMP_RECORD) is valid until the next call of anything. */
 int dump_decoder_next(struct dump_decoder *d, enum dump_step *step, struct dump_record *record);
 const struct dump_header *dump_decoder_header(const struct dump_decoder *d); /* once DUMP_HEADER was said */
+uint64_t
+dump_decoder_offset(const struct dump_decoder *d); /* bytes taken so far; after an error, where the fault was seen */
+const char *dump_decoder_fault(const struct dump_decoder *d); /* after an error: what is wrong, without full stop */
 
 #endif

@@ -1,5 +1,6 @@
 #include "wire/members.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/check.h"
@@ -10,6 +11,11 @@ _Static_assert(2 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 8 + 4 + MEMBER_NAME_MAX + 2 *
                        MEMBERS_GONE_MAX * (8 + 4 + MEMBER_NAME_MAX) <=
                    MEMBERS_SIZE_MAX,
                "the longest list fits");
+
+void member_name_make_up(uint64_t chance, char out[MEMBER_NAME_MAX])
+{
+    snprintf(out, MEMBER_NAME_MAX, "%07llx", (unsigned long long)(0xa000000 + chance % 0x6000000));
+}
 
 bool member_name_valid(const char *name)
 {

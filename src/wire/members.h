@@ -40,6 +40,9 @@ struct members {
     struct member_gone gone[MEMBERS_GONE_MAX]; /* the oldest first; none of them is in the list */
 };
 
+/* A name for who was given none, made of chance: seven hexadecimal digits, the first a letter. All digits would be an id, and a
+ * number in JSON's log. */
+void member_name_make_up(uint64_t chance, char out[MEMBER_NAME_MAX]);
 /* "" and a text over the limit, or one with other characters, are not names. */
 bool member_name_valid(const char *name);
 

@@ -290,6 +290,84 @@ void service_scan_close(struct service_scan *s, bool *complete)
     free(s);
 }
 
+/* ---- backups: the pairs, and in place of a dump a line for each ---- */
+
+struct service_backup {
+    struct node *node;
+    struct service_backup_info info;
+    size_t at;
+    uint64_t given;
+    bool failed;
+};
+
+void service_backup_open(struct node *n, enum service_consistency c, unsigned deadline_ms, struct service_backup **out,
+                         struct service_result *r)
+{
+    (void)deadline_ms;
+    if (begin(n, r)) {
+        struct service_backup *b = xcalloc(1, sizeof *b);
+
+        n->fake.consistency = c;
+        n->fake.backups_open++;
+        b->node = n;
+        b->info = (struct service_backup_info){
+            .cluster = 123456789, .index = n->index, .term = 7, .size = FAKE_DUMP_LINE * n->count};
+        *out = b;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+const struct service_backup_info *service_backup_info(const struct service_backup *b)
+{
+    return &b->info;
+}
+
+static bool breaks(struct service_backup *b)
+{
+    b->failed = b->failed || (b->node->fake.scan_breaks != 0 && b->at >= b->node->fake.scan_breaks);
+    return b->failed;
+}
+
+bool service_backup_read(struct service_backup *b, size_t size, struct bytes *out)
+{
+    size_t before = out->size;
+
+    while (b->given < b->info.size && out->size - before + FAKE_DUMP_LINE <= size && !breaks(b)) {
+        bytes_printf(out, "%-*s\n", FAKE_DUMP_LINE - 1, "a pair");
+        b->given += FAKE_DUMP_LINE;
+        b->at++;
+    }
+    return out->size > before;
+}
+
+bool service_backup_next(struct service_backup *b, struct view *key, struct view *value, uint64_t *etag)
+{
+    const struct pair *p = b->at < b->node->count ? &b->node->pairs[b->at] : NULL;
+
+    if (p == NULL || breaks(b))
+        return false;
+    *key = key_of(p);
+    *value = view_of(p->value, p->value_size);
+    *etag = p->etag;
+    b->at++;
+    return true;
+}
+
+bool service_backup_failed(const struct service_backup *b)
+{
+    return b->failed;
+}
+
+void service_backup_close(struct service_backup *b)
+{
+    if (b == NULL)
+        return;
+    pthread_mutex_lock(&b->node->lock);
+    b->node->fake.backups_open--;
+    pthread_mutex_unlock(&b->node->lock);
+    free(b);
+}
+
 void service_cluster(struct node *n, struct service_cluster *out)
 {
     static const char *const names[] = {"one", "two", "a \"learner\""};

@@ -15,7 +15,7 @@ struct fake {
     enum service_code answer; /* to whatever blocks; SERVICE_OK: as the map says */
     char text[240];           /* goes with it */
     unsigned delay_ms;        /* before it is answered */
-    unsigned scan_breaks;     /* a scan ends, not complete, after so many items; 0: never */
+    unsigned scan_breaks;     /* a scan or backup ends, not complete, after so many items; 0: never */
     bool not_ready, no_leader;
     bool known_member;                                              /* an added member was there already */
     enum service_consistency consistency;                           /* of the last read */
@@ -24,7 +24,10 @@ struct fake {
     struct fake_call expected;                                      /* of `change` only peer */
     enum profile leader_profile;
     unsigned writes;
+    unsigned backups_open;
 };
+
+#define FAKE_DUMP_LINE 100 /* bytes of a dump for each pair */
 
 struct node *fake_new(void); /* an empty map; free with fake_free */
 void fake_free(struct node *n);

@@ -232,6 +232,70 @@ START_TEST(it_stops_when_asked)
 }
 END_TEST
 
+/* A backup is the dump in a file that has no name, and so is gone with whoever held it. */
+START_TEST(a_backup_is_the_dump_in_a_nameless_file)
+{
+    struct dump_id id = dump(), other;
+    struct dump_file *f = dump_file_new(temp_path("scratch")), *g = dump_file_new(temp_path("dump"));
+    uint8_t *a = malloc(id.size), *b = malloc(id.size);
+
+    ck_assert_int_eq(dump_file_create_nameless(f), 0);
+    ck_assert(!path_exists(temp_path("scratch")));
+    ck_assert_int_eq(kv_store_backup(from, CLUSTER, f, &cancel, &other), 0);
+    ck_assert(dump_id_equal(&id, &other));
+    ck_assert_int_eq(dump_file_open(g, NULL), 0);
+    ck_assert_int_eq(dump_file_read(f, 0, a, id.size), 0);
+    ck_assert_int_eq(dump_file_read(g, 0, b, id.size), 0);
+    ck_assert_mem_eq(a, b, id.size);
+    atomic_store(&cancel, true);
+    ck_assert_int_eq(kv_store_backup(from, CLUSTER, f, &cancel, &other), ERR_STOPPED);
+    dump_file_free(f);
+    dump_file_free(g);
+    free(a);
+    free(b);
+}
+END_TEST
+
+/* A new map of a dump stands for what it is told to stand for, and is empty where the dump is no good. */
+START_TEST(a_restored_map_stands_for_another_position)
+{
+    struct kv_position as = {.applied = {100, 9}, .config_index = 100};
+    struct dump_id id = dump();
+    struct dump_file *f = dump_file_new(temp_path("dump"));
+    struct why why = {""};
+    struct kv_view *v;
+    struct view value;
+    raft_index index;
+    int fd = open(temp_path("dump"), O_RDWR);
+    uint8_t byte;
+
+    as.members.count = 1;
+    as.members.list[0] = (struct member){.id = 9, .role = RAFT_VOTER, .name = "nine", .client = "a:1", .peer = "a:2"};
+    ck_assert_int_eq(pread(fd, &byte, 1, (off_t)id.size / 2), 1);
+    byte ^= 1;
+    ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)id.size / 2), 1);
+    ck_assert_int_eq(dump_file_open(f, NULL), 0);
+    ck_assert_int_eq(kv_store_restore(to, f, &as, &why), ERR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(why.text, "damaged at byte"));
+    ck_assert_uint_eq(position_of(to).applied.index, 0);
+    ck_assert(!kv_store_has_client_data(to));
+    byte ^= 1;
+    ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)id.size / 2), 1);
+    ck_assert_int_eq(kv_store_restore(to, f, &as, &why), 0);
+    ck_assert_uint_eq(position_of(to).applied.index, 100);
+    ck_assert_uint_eq(position_of(to).applied.term, 9);
+    ck_assert_uint_eq(position_of(to).config_index, 100);
+    ck_assert_str_eq(position_of(to).members.list[0].name, "nine");
+    ck_assert_int_eq(kv_view_open(to, &v), 0);
+    ck_assert_int_eq(kv_view_get(v, view_of_text("key7"), &value, &index), 0);
+    ck_assert_uint_eq(value.size, 4900);
+    ck_assert_uint_eq(index, 8); /* tags of values survive */
+    kv_view_close(v);
+    close(fd);
+    dump_file_free(f);
+}
+END_TEST
+
 /* A kill at any moment of a load leaves the old map or the new one. */
 START_TEST(a_kill_leaves_one_of_the_two)
 {
@@ -303,6 +367,8 @@ static void add(TCase *tc)
     tcase_add_test(tc, a_damaged_dump_leaves_the_old_map);
     tcase_add_test(tc, it_stops_when_asked);
     tcase_add_test(tc, map_after_map_is_loaded);
+    tcase_add_test(tc, a_backup_is_the_dump_in_a_nameless_file);
+    tcase_add_test(tc, a_restored_map_stands_for_another_position);
     tcase_add_test(tc, a_kill_leaves_one_of_the_two);
 }
 
