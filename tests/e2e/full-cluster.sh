@@ -48,7 +48,7 @@ leads_no_more() {
 same_everywhere() {
     local n
     for n in 2 3; do
-        [ "$(curl -s "localhost:$(port $n)/db/?stale" | md5sum)" = "$(curl -s "localhost:$(port 1)/db/?stale" | md5sum)" ] || return 1
+        [ "$(curl -s "localhost:$(port "$n")/db/?stale" | md5sum)" = "$(curl -s "localhost:$(port 1)/db/?stale" | md5sum)" ] || return 1
     done
 }
 
