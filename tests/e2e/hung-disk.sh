@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A disk whose syncs do not come back (TESTING B5, hashicorp/raft#503): a leader that has one gives up leadership within five
+# A disk whose writes and syncs do not come back (TESTING B5, hashicorp/raft#503): a leader that has one gives up leadership within five
 # election timeouts, a follower that has one disturbs nobody, and all goes on when it comes back.
 . "$(dirname "$0")/lib.sh"
 begin 19
@@ -16,7 +16,7 @@ start_shimmed() {
     LD_PRELOAD=$shim IOF_PATH=$dir/node.$n IOF_RULES=$dir/rules.$n start "$n" -election-timeout $election "$@"
 }
 hang() {
-    echo 'fdatasync:*:delay60000' >"$dir/rules.$1"
+    echo 'any:*:delay60000' >"$dir/rules.$1"
 }
 unhang() {
     : >"$dir/rules.$1"
