@@ -49,9 +49,11 @@ uint64_t clock_random(void)
     return value;
 }
 
-uint64_t clock_wall_s(void)
+uint64_t clock_wall_ns(void)
 {
-    return (uint64_t)now_of(CLOCK_REALTIME).tv_sec;
+    struct timespec now = now_of(CLOCK_REALTIME);
+
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 void clock_wall_text(char *out, size_t size)

@@ -157,7 +157,7 @@ static enum service_code new_member(const struct shared *s, struct members *next
     m = &next->list[next->count++];
     memset(m, 0, sizeof *m);
     m->id = c->id;
-    m->created_s = clock_wall_s();
+    m->created_ns = clock_wall_ns();
     m->role = RAFT_LEARNER; /* it gets its vote when it has caught up [thesis 4.2.1] */
     m->stays_learner = c->role == SERVICE_ROLE_LEARNER;
     *out = m;
@@ -246,7 +246,7 @@ static enum service_code plan_remove(const char *name_or_id, struct members *nex
     if (m->role == RAFT_VOTER && count_voters(next) == 1)
         return refuse(r, SERVICE_CONFLICT,
                       "it is the only voter: the cluster would end with it; stop the server instead");
-    members_remove(next, m->id);
+    members_remove(next, m->id, clock_wall_ns());
     return SERVICE_OK;
 }
 

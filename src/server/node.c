@@ -127,6 +127,7 @@ static int open_shared(struct node *n, struct why *why)
         .cluster = identity->cluster,
         .joined = identity->joined,
         .seed = clock_random(),
+        .wall_ns = clock_wall_ns() - clock_now_ms() * 1000000,
         .election_ms = o->election_ms,
         .heartbeat_ms = o->heartbeat_ms,
         .log_max_entries = o->log_max_entries,
@@ -287,7 +288,7 @@ static void expect(struct members *members, const struct members *expected)
         *m = expected->list[i];
         m->id = (clock_random() >> 11) | 1;
         m->role = RAFT_LEARNER;
-        m->created_s = clock_wall_s();
+        m->created_ns = clock_wall_ns();
     }
 }
 
@@ -309,7 +310,7 @@ int node_bootstrap(struct datadir *d, const char *client, const char *peer, enum
     snprintf(self->client, sizeof self->client, "%s", client);
     snprintf(self->peer, sizeof self->peer, "%s", peer);
     self->profile = profile;
-    self->created_s = clock_wall_s();
+    self->created_ns = clock_wall_ns();
     if (expected != NULL)
         expect(&members, expected);
     first = members_entry(&members);

@@ -135,17 +135,24 @@ struct service_member {
     uint64_t replaces; /* the member whose place it takes when it has caught up; 0: nobody's */
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* client "": it was added and has not come yet */
     enum profile profile;
-    uint64_t created_s; /* when it was added, in seconds since 1970 */
+    uint64_t created_ns; /* when it was added, in nanoseconds since 1970 */
     bool tracked;       /* the fields below are known: the leader knows them of all, others of themselves */
     uint64_t match, lag;
     int64_t last_contact_ms; /* -1: never */
     bool active;
+};
+struct service_gone {
+    uint64_t id;
+    char peer[ADDRESS_MAX]; /* where it was */
+    uint64_t removed_ns;    /* since 1970 */
 };
 struct service_cluster {
     uint64_t id, term, config_index, commit;
     uint64_t leader; /* id; 0: none known */
     unsigned count;
     struct service_member members[SERVICE_MEMBERS_MAX];
+    unsigned gone_count; /* removed of late, the oldest first */
+    struct service_gone gone[SERVICE_MEMBERS_MAX];
 };
 void service_cluster(struct node *n, struct service_cluster *out); /* at once */
 

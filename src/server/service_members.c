@@ -41,6 +41,8 @@ static void fill_tracked(const struct shared *s, raft_time now, const struct raf
         out->lag = status->last > out->match ? status->last - out->match : 0;
 }
 
+_Static_assert(SERVICE_MEMBERS_MAX == MEMBERS_GONE_MAX, "the gone have room");
+
 void service_cluster(struct node *n, struct service_cluster *out)
 {
     struct shared *s = node_lock(n);
@@ -68,8 +70,16 @@ void service_cluster(struct node *n, struct service_cluster *out)
         memcpy(to->client, m->client, sizeof to->client);
         memcpy(to->peer, m->peer, sizeof to->peer);
         to->profile = m->profile;
-        to->created_s = m->created_s;
+        to->created_ns = m->created_ns;
         fill_tracked(s, now, &status, to);
+    }
+    out->gone_count = s->directory.latest.gone_count;
+    for (unsigned i = 0; i < out->gone_count; i++) {
+        const struct member_gone *g = &s->directory.latest.gone[i];
+
+        out->gone[i].id = g->id;
+        out->gone[i].removed_ns = g->removed_ns;
+        memcpy(out->gone[i].peer, g->peer, sizeof out->gone[i].peer);
     }
     node_unlock(n, &s);
 }

@@ -357,6 +357,7 @@ int shared_open(struct shared *s, const struct shared_start *start, struct log_s
     s->profile = start->profile;
     s->cluster = start->cluster;
     s->joined = start->joined;
+    s->wall_ns = start->wall_ns;
     s->log_max_entries = start->log_max_entries;
     s->log_max_bytes = start->log_max_bytes;
     s->largest = start->largest;

@@ -81,11 +81,12 @@ struct shared {
     uint64_t log_max_entries, log_max_bytes; /* more than that, and the log loses its first half */
     uint64_t log_bytes, log_entries;         /* what the log on disk takes, and for how many entries; the writer */
     raft_time compact_at;                    /* no sooner than that; the snapshotter */
-    raft_index last_snapshot;                /* the entry that the synced map stood for at the last compaction; for its line */
-    raft_time transfer_patience;             /* how long an answer to a chunk may take */
-    uint32_t transfer_chunk;                 /* bytes of a map sent at once: CHUNK_BYTES_MAX, in simulations less */
-    struct dump dump;                        /* the snapshotter */
-    struct transfer_in incoming;             /* receivers, and from TRANSFER_COMPLETE on the applier */
+    raft_index last_snapshot;    /* the entry that the synced map stood for at the last compaction; for its line */
+    uint64_t wall_ns;            /* the wall clock at the moment 0 of the roles' clock, as of our start */
+    raft_time transfer_patience; /* how long an answer to a chunk may take */
+    uint32_t transfer_chunk;     /* bytes of a map sent at once: CHUNK_BYTES_MAX, in simulations less */
+    struct dump dump;            /* the snapshotter */
+    struct transfer_in incoming; /* receivers, and from TRANSFER_COMPLETE on the applier */
     struct tail tail;
     struct requests requests;
     struct directory directory;
@@ -100,7 +101,7 @@ struct shared_start {
     enum profile profile;
     uint64_t cluster;
     raft_index joined;
-    uint64_t seed;
+    uint64_t seed, wall_ns; /* wall_ns: of the moment 0 of the clock that `now` is of */
     raft_time election_ms, heartbeat_ms;
     uint64_t log_max_entries, log_max_bytes;
     uint64_t largest; /* bytes of the largest key and value that clients may bring */

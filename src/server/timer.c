@@ -129,7 +129,7 @@ static void plan_vote(const struct shared *s, raft_time now, struct members *out
         if (deserves_vote(s, m))
             out->list[i].role = RAFT_VOTER;
         else if (old != NULL && old->id != s->self)
-            members_remove(out, old->id);
+            members_remove(out, old->id, s->wall_ns + now * 1000000);
         else
             continue;
         if (change_keeps_quorum(s, now, out))

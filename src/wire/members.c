@@ -8,7 +8,7 @@
 #include "base/err.h"
 
 _Static_assert(2 + RAFT_MEMBERS_MAX * (8 + 1 + 1 + 8 + 4 + MEMBER_NAME_MAX + 2 * (4 + ADDRESS_MAX) + 1 + 8) +
-                       MEMBERS_GONE_MAX * (8 + 4 + MEMBER_NAME_MAX) <=
+                       MEMBERS_GONE_MAX * (8 + 4 + MEMBER_NAME_MAX + 4 + ADDRESS_MAX + 8) <=
                    MEMBERS_SIZE_MAX,
                "the longest list fits");
 
@@ -44,7 +44,7 @@ static void walk_member(struct codec *c, struct member *m)
     codec_text(c, m->client, sizeof m->client);
     codec_text(c, m->peer, sizeof m->peer);
     codec_u8(c, &profile);
-    codec_u64(c, &m->created_s);
+    codec_u64(c, &m->created_ns);
     m->role = (enum raft_member_role)role;
     m->profile = (enum profile)profile;
 
@@ -61,8 +61,11 @@ static void walk_gone(struct codec *c, struct member_gone *g)
 {
     codec_u64(c, &g->id);
     codec_text(c, g->name, sizeof g->name);
+    codec_text(c, g->peer, sizeof g->peer);
+    codec_u64(c, &g->removed_ns);
     codec_require(c, g->id > 0 && g->id < MEMBER_ID_LIMIT);
     codec_require(c, member_name_valid(g->name));
+    codec_require(c, address_valid(g->peer));
 }
 
 void members_encode(const struct members *m, struct bytes *out)
@@ -138,7 +141,7 @@ void members_config(const struct members *m, struct raft_config *out)
         out->members[i] = (struct raft_member){.id = m->list[i].id, .role = m->list[i].role};
 }
 
-void members_remove(struct members *m, raft_id id)
+void members_remove(struct members *m, raft_id id, uint64_t now_ns)
 {
     struct member *gone = members_by_id(m, id);
     size_t at = 0;
@@ -151,6 +154,8 @@ void members_remove(struct members *m, raft_id id)
     }
     m->gone[m->gone_count].id = gone->id;
     memcpy(m->gone[m->gone_count].name, gone->name, sizeof gone->name);
+    memcpy(m->gone[m->gone_count].peer, gone->peer, sizeof gone->peer);
+    m->gone[m->gone_count].removed_ns = now_ns;
     m->gone_count++;
     m->count--;
     memmove(gone, gone + 1, (m->count - at) * sizeof *gone);

@@ -25,13 +25,15 @@ struct member {
     char client[ADDRESS_MAX]; /* HOST:PORT for clients; "": was added but has not come yet */
     char peer[ADDRESS_MAX];   /* HOST:PORT for members */
     enum profile profile;     /* what it speaks at `client` */
-    uint64_t created_s;       /* when it was added, in seconds since 1970 by the clock of the one who added it */
+    uint64_t created_ns;      /* when it was added, in nanoseconds since 1970 by the clock of the one who added it */
 };
 
 /* One that was removed. The last few are remembered, so that a removal asked for twice succeeds twice. */
 struct member_gone {
     raft_id id;
     char name[MEMBER_NAME_MAX];
+    char peer[ADDRESS_MAX]; /* where it was */
+    uint64_t removed_ns;    /* when it was removed, as created_ns */
 };
 
 struct members {
@@ -54,8 +56,8 @@ int members_decode(struct view in, struct members *out);
 struct entry *members_entry(const struct members *m);
 void members_config(const struct members *m, struct raft_config *out);
 
-/* Takes the member with that id, which is there, out of the list; from then on it is among the gone. */
-void members_remove(struct members *m, raft_id id);
+/* Takes the member with that id, which is there, out of the list; from then on it is among the gone. `now_ns`: since 1970. */
+void members_remove(struct members *m, raft_id id, uint64_t now_ns);
 /* The member removed of late that has this name or this id, if any; a name that a new member has belongs to that one. */
 const struct member_gone *members_gone(const struct members *m, const char *name, raft_id id); /* NULL: not there */
 

@@ -57,11 +57,11 @@ eventually "GET foo at node 3, started again with -join" 10 has_body 'bar\n' -L 
 
 curls -L "$(api 2)/mgmt/nodes"
 equals "GET /mgmt/nodes" 200 "$status"
-matches "an array of ids, addresses and times" '^\[(\{"id":[0-9]+,"addr":":[0-9]+","createdAt":\{"seconds":[0-9]+\}\},?){3}\]' "$body"
+matches "an array of ids, addresses and times" '^\[(\{"id":[0-9]+,"addr":":[0-9]+","createdAt":\{"seconds":[0-9]+(,"nanos":[0-9]+)?\}\},?){3}\]' "$body"
 equals "with a newline" 1 "$(wc -l <"$dir/body")"
 nodes=$body
-id_of() {
-    printf '%s' "$nodes" | sed "s/.*\"id\":\([0-9]*\),\"addr\":\":$(peer_port "$1")\".*/\1/"
+id_of() { # of a voter
+    printf '%s' "$nodes" | grep -oE "\"id\":[0-9]+,\"addr\":\":$(peer_port "$1")\",\"createdAt\"" | grep -oE '[0-9]+' | head -n 1
 }
 check "ids are below 2^53" [ "$(id_of 3)" -lt $((1 << 53)) ]
 
@@ -72,6 +72,21 @@ gives "the leader" 409 "raft: operation not permitted, member $(printf %x "$lead
 gone=3
 [ "$(id_of 3)" != "$lead" ] || gone=2
 gives "DELETE /mgmt/nodes/ID" 200 "" -L -X DELETE "$(api 1)/mgmt/nodes/$(id_of $gone)"
+removed=$(id_of $gone)
+shuts_itself_down $gone
+settle 2
+curls -L "$(api 1)/mgmt/nodes"
+matches "it stays in the list, as removed" "\{\"id\":$removed,\"addr\":\":$(peer_port $gone)\",\"type\":1,\"createdAt\":\{\"seconds\":[0-9]+" "$body"
+equals "with those that are there" 3 "$(grep -o '"id"' "$dir/body" | wc -l)"
+gives "removed again" 200 "" -L -X DELETE "$(api 1)/mgmt/nodes/$removed"
+# Its id is never used again: started anew with -join it is another member.
+node $gone -state_dir "$dir/$gone" -join ":$(peer_port 1)"
+eventually "started with -join it comes back" 10 has_body 'bar\n' -L "$(api $gone)/foo"
+settle 3
+curls -L "$(api 1)/mgmt/nodes"
+equals "as a fourth in the list" 4 "$(grep -o '"id"' "$dir/body" | wc -l)"
+nodes=$body
+gives "and is removed by its new id" 200 "" -L -X DELETE "$(api 1)/mgmt/nodes/$(id_of $gone)"
 shuts_itself_down $gone
 settle 2
 

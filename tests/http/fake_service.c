@@ -394,6 +394,8 @@ void service_cluster(struct node *n, struct service_cluster *out)
         m->last_contact_ms = i == 0 ? -1 : 12;
         m->active = true;
     }
+    out->gone_count = 1;
+    out->gone[0] = (struct service_gone){.id = 9, .peer = "localhost:14009", .removed_ns = 1700000000000000042};
 }
 
 static void note(struct fake_call *call, const struct service_member_change *c, const char *name)

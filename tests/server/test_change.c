@@ -87,7 +87,7 @@ START_TEST(what_is_so_already_is_no_change)
     struct service_member_change back = a_server(3, "n3", 80);
 
     a_leader_of(3, 3);
-    members_remove(&m.s.directory.latest, 3);
+    members_remove(&m.s.directory.latest, 3, 0);
 
     ck_assert_int_eq(judged(CHANGE_REMOVE, "n3", &plain), SERVICE_OK);
     ck_assert(!r.outlook.changes);
@@ -141,7 +141,7 @@ START_TEST(a_place_is_taken_when_the_new_one_votes)
     ck_assert_ptr_null(change_replaced(&m.s, added));
     added->role = RAFT_VOTER;
     ck_assert_uint_eq(change_replaced(&m.s, added)->id, 2);
-    members_remove(&m.s.directory.latest, 2);
+    members_remove(&m.s.directory.latest, 2, 0);
     added = members_by_id(&m.s.directory.latest, 9);
     ck_assert_ptr_null(change_replaced(&m.s, added)); /* done */
     ck_assert_int_eq(judged(CHANGE_ADD, NULL, &c), SERVICE_OK);

@@ -92,7 +92,7 @@ void operator_step(struct world *w)
         joiner = plan_add(w, &next);
         break;
     case 1:
-        members_remove(&next, next.list[victim].id);
+        members_remove(&next, next.list[victim].id, machine_ms(m));
         break;
     case 2:
         next.list[victim].role = RAFT_VOTER;

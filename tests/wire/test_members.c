@@ -52,7 +52,7 @@ START_TEST(decoding_gives_back_what_was_encoded)
     bytes_init(&b, MEMBERS_SIZE_MAX);
     m.list[2].replaces = 1;
     m.gone_count = 1;
-    m.gone[0] = (struct member_gone){.id = 9, .name = "gone"};
+    m.gone[0] = (struct member_gone){.id = 9, .name = "gone", .peer = "host9.example:14001", .removed_ns = 7};
     members_encode(&m, &b);
     memset(&out, 0xee, sizeof out);
     ck_assert_int_eq(decode(&b, &out), 0);
@@ -69,6 +69,8 @@ START_TEST(decoding_gives_back_what_was_encoded)
     ck_assert_uint_eq(out.gone_count, 1);
     ck_assert_uint_eq(out.gone[0].id, 9);
     ck_assert_str_eq(out.gone[0].name, "gone");
+    ck_assert_str_eq(out.gone[0].peer, "host9.example:14001");
+    ck_assert_uint_eq(out.gone[0].removed_ns, 7);
     bytes_clear(&b);
 }
 END_TEST
@@ -93,6 +95,8 @@ START_TEST(the_fullest_list_fits_and_an_empty_one_is_a_list)
     for (unsigned i = 0; i < m.gone_count; i++) {
         m.gone[i].id = i + 1;
         memset(m.gone[i].name, 'z', sizeof m.gone[i].name - 1);
+        memcpy(m.gone[i].peer, m.list[i].peer, sizeof m.gone[i].peer);
+        m.gone[i].removed_ns = UINT64_MAX;
     }
     bytes_init(&b, MEMBERS_SIZE_MAX);
     members_encode(&m, &b);
@@ -219,7 +223,7 @@ START_TEST(the_last_that_were_removed_are_remembered)
         m.list[1] = next.list[1];
         m.list[1].replaces = 100 + i;
         m.count = 2;
-        members_remove(&m, 100 + i);
+        members_remove(&m, 100 + i, 1000 + i);
         ck_assert_uint_eq(m.count, 1);
         ck_assert_str_eq(m.list[0].name, "node-2");
         ck_assert_uint_eq(m.list[0].replaces, 0); /* done */
@@ -228,6 +232,8 @@ START_TEST(the_last_that_were_removed_are_remembered)
     ck_assert_ptr_null(members_gone(&m, "m4", 0));
     ck_assert_uint_eq(members_gone(&m, "m5", 0)->id, 105);
     ck_assert_str_eq(members_gone(&m, "", 120)->name, "m20");
+    ck_assert_str_eq(members_gone(&m, "", 120)->peer, "[fe80::1]:14001");
+    ck_assert_uint_eq(members_gone(&m, "", 120)->removed_ns, 1020);
     ck_assert_ptr_null(members_gone(&m, "node-2", 2));
     bytes_init(&b, MEMBERS_SIZE_MAX);
     members_encode(&m, &b);
