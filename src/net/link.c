@@ -31,6 +31,7 @@ struct link {
     size_t floor;      /* the capacity to keep: small until a greeting was accepted */
     bool drained;      /* the last read left nothing behind it: wait before the next one */
 
+    struct welcome welcomed;
     struct checksum_stream *checksum;
     struct iovec parts[LINK_PARTS_MAX + 1]; /* of the frame being sent */
 };
@@ -321,7 +322,15 @@ static int greet(struct link *l, const struct hello *hello, struct socket_wait w
         return err;
     if (welcome.version < hello->version_min || welcome.version > hello->version_max)
         return ERR_MALFORMED;
-    return hello->to == 0 || welcome.id == hello->to ? 0 : ERR_MALFORMED;
+    if (hello->to != 0 && welcome.id != hello->to)
+        return ERR_MALFORMED;
+    l->welcomed = welcome;
+    return 0;
+}
+
+const struct welcome *link_welcomed(const struct link *l)
+{
+    return &l->welcomed;
 }
 
 int link_open(struct link *l, const struct address *to, const struct hello *hello, int timeout_ms,

@@ -23,6 +23,8 @@ bool link_is_open(const struct link *l);
 /* The sender's side: connects, sends the hello, awaits the welcome. ERR_REFUSED fills *refusal. Closed on any error. */
 int link_open(struct link *l, const struct address *to, const struct hello *hello, int timeout_ms,
               struct refusal *refusal);
+/* What the other side answered to the last link_open that succeeded; all zero before the first. */
+const struct welcome *link_welcomed(const struct link *l);
 /* Sends one frame, its payload in parts (at most LINK_PARTS_MAX, FRAME_PAYLOAD_MAX bytes together). First looks whether the other
  * side has refused us meanwhile: ERR_REFUSED and *refusal. It has timeout_ms and what its size takes at LINK_RATE_MIN. Any
  * error closes the link. */

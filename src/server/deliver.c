@@ -60,6 +60,25 @@ static void note_addresses(struct shared *s, const struct hello *h)
             shared_note_move(s, &s->peers[i], h);
 }
 
+/* A member that moved while another came to lead whom it does not know tells all whom it knows: from them it learns whom else
+ * to tell, for it is the leader that makes a move known. */
+static void name_leader(const struct shared *s, struct welcome *w)
+{
+    const char *address = NULL;
+    struct raft_status status;
+
+    raft_status(s->raft, &status);
+    if (status.leader == s->self)
+        address = s->peer;
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX && status.leader != 0; i++)
+        if (s->peers[i].id == status.leader)
+            address = s->peers[i].address;
+    if (address == NULL || address[0] == '\0')
+        return;
+    w->leader = status.leader;
+    snprintf(w->leader_peer, sizeof w->leader_peer, "%s", address);
+}
+
 int deliver_hello(struct shared *s, const struct hello *h, struct welcome *welcome, struct refusal *refusal)
 {
     uint16_t version = h->version_max < PROTOCOL_VERSION_MAX ? h->version_max : PROTOCOL_VERSION_MAX;
@@ -86,6 +105,7 @@ int deliver_hello(struct shared *s, const struct hello *h, struct welcome *welco
         return refuse_removed(s, h, refusal);
     note_addresses(s, h);
     *welcome = (struct welcome){.version = version, .id = s->self};
+    name_leader(s, welcome);
     return 0;
 }
 

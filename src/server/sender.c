@@ -95,6 +95,12 @@ static void sender_interrupt(void *job)
     link_interrupt(j->link);
 }
 
+/* Whether it is one of those who must hear where we live now. */
+static bool is_greeted(const struct peer *p)
+{
+    return !p->guest || p->leads;
+}
+
 static raft_time sender_due(const struct shared *s, unsigned which)
 {
     const struct peer *p = &s->peers[which];
@@ -109,7 +115,7 @@ static raft_time sender_due(const struct shared *s, unsigned which)
     due = raft_send_due(s->raft, p->id);
     if (due > 0 && transfer_due(s, p) < due)
         due = transfer_due(s, p);
-    return p->greet_at < due && !p->guest && shared_must_greet(s) ? p->greet_at : due;
+    return p->greet_at < due && is_greeted(p) && shared_must_greet(s) ? p->greet_at : due;
 }
 
 static void sender_address(struct shared *s, const struct peer *p, struct sender_job *j)
@@ -181,7 +187,7 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         return;
     }
     /* The leader need not be one whom we have to say anything else: it may lead by a configuration that we lack. */
-    if (p->greet_at <= now && !p->guest && !p->loaded && shared_must_greet(s)) {
+    if (p->greet_at <= now && is_greeted(p) && !p->loaded && shared_must_greet(s)) {
         p->greet_at = now + GREET_MS;
         j->step = SENDER_GREET;
         sender_address(s, p, j);
@@ -403,6 +409,8 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
         break;
     case SENDER_GREET:
         p->connected = j->err == 0;
+        if (j->err == 0)
+            shared_note_leader(s, link_welcomed(j->link)->leader, link_welcomed(j->link)->leader_peer);
         if (j->err == ERR_REFUSED)
             deliver_refusal(s, j->hello.to, &j->refusal, p->refused);
         p->refused = j->err == ERR_REFUSED ? j->refusal.reason : 0;

@@ -72,6 +72,7 @@ static void make_guests_of_the_gone(struct shared *s)
         if (p->id != 0 && directory_find(&s->directory, p->id) == NULL) {
             p->guest = true;
             p->moved = false;
+            p->leads = false;
         }
     }
 }
@@ -112,6 +113,7 @@ void shared_assign_peers(struct shared *s)
             occupy(p, m->id, false);
         }
         p->guest = false;
+        p->leads = false;
         if (p->moved && strcmp(p->moved_peer, m->peer) == 0 && strcmp(p->moved_client, m->client) == 0 &&
             p->moved_profile == m->profile)
             p->moved = false;
@@ -148,6 +150,21 @@ void shared_host_guest(struct shared *s, raft_id id, const char *address)
         return;
     set_address(p, address);
     memcpy(p->moved_peer, p->address, sizeof p->moved_peer);
+}
+
+void shared_note_leader(struct shared *s, raft_id leader, const char *address)
+{
+    struct peer *p = NULL;
+
+    if (leader == 0 || leader == s->self || !shared_must_greet(s))
+        return;
+    shared_host_guest(s, leader, address);
+    p = peer_slot(s, leader);
+    if (p == NULL)
+        return;
+    p->leads = p->guest;
+    if (!p->connected)
+        set_address(p, address);
 }
 
 raft_index shared_propose(struct shared *s, raft_time now, struct entry *e, const struct members *members)

@@ -42,6 +42,7 @@ struct peer {
     /* What the member itself said in its last hello. If it differs from the configuration (`moved`), we use it at once, and
      * the leader's timer proposes it. */
     bool moved;
+    bool leads; /* a guest that leads, as a member told us: it must hear where we live */
     char moved_client[ADDRESS_MAX], moved_peer[ADDRESS_MAX];
     enum profile moved_profile;
     struct transfer_out out;       /* the map on its way to it; sender and snapshotter */
@@ -125,6 +126,8 @@ void shared_assign_peers(struct shared *s); /* after any change of directory.lat
 bool shared_must_greet(const struct shared *s);
 /* Member p says in its hello where it lives now. */
 void shared_note_move(struct shared *s, struct peer *p, const struct hello *h);
+/* We moved, and a member that we told so named the leader: if we do not know it, or not at that address, it is told, too. */
+void shared_note_leader(struct shared *s, raft_id leader, const char *address);
 /* A server that we do not know wants an answer: gives it a slot as a guest at `address` (from a hello: may be ""), if there is
  * one. */
 void shared_host_guest(struct shared *s, raft_id id, const char *address);

@@ -131,9 +131,13 @@ static void walk_welcome(struct codec *c, struct welcome *w)
 {
     codec_u16(c, &w->version);
     codec_u64(c, &w->id);
+    codec_u64(c, &w->leader);
+    codec_text(c, w->leader_peer, sizeof w->leader_peer);
 
     codec_require(c, w->version > 0);
     codec_require(c, w->id > 0 && w->id < MEMBER_ID_LIMIT);
+    codec_require(c, w->leader < MEMBER_ID_LIMIT && address_valid(w->leader_peer));
+    codec_require(c, (w->leader == 0) == (w->leader_peer[0] == '\0'));
 }
 
 void welcome_encode(const struct welcome *w, struct bytes *out)

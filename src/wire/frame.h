@@ -65,6 +65,8 @@ int hello_decode(struct view in, struct hello *out); /* ERR_MALFORMED */
 struct welcome {
     uint16_t version; /* the highest that both know */
     raft_id id;
+    raft_id leader;                /* whom this side follows: the other may have to find it; 0: it knows none */
+    char leader_peer[ADDRESS_MAX]; /* its address for members; "" without one */
 };
 void welcome_encode(const struct welcome *w, struct bytes *out);
 int welcome_decode(struct view in, struct welcome *out);

@@ -9,6 +9,7 @@
 struct link {
     unsigned from;
     struct conn *conn; /* NULL: not open */
+    struct welcome welcomed;
 };
 
 struct link *link_new(void)
@@ -43,7 +44,12 @@ bool link_is_open(const struct link *l)
 int link_open(struct link *l, const struct address *to, const struct hello *hello, int timeout_ms,
               struct refusal *refusal)
 {
-    return net_connect(sim_world(), l->from, to, hello, timeout_ms, &l->conn, refusal);
+    return net_connect(sim_world(), l->from, to, hello, timeout_ms, &l->conn, &l->welcomed, refusal);
+}
+
+const struct welcome *link_welcomed(const struct link *l)
+{
+    return &l->welcomed;
 }
 
 /* What the kernel or the other side has told us meanwhile. */

@@ -77,10 +77,9 @@ static struct machine *machine_at(struct world *w, const struct address *to)
 }
 
 int net_connect(struct world *w, unsigned from, const struct address *to, const struct hello *h, int timeout_ms,
-                struct conn **out, struct refusal *refusal)
+                struct conn **out, struct welcome *welcome, struct refusal *refusal)
 {
     struct machine *m = machine_at(w, to);
-    struct welcome welcome;
     int err = 0;
 
     w->work_extra += frame_delay(w, from, from) + frame_delay(w, from, from);
@@ -90,7 +89,7 @@ int net_connect(struct world *w, unsigned from, const struct address *to, const 
         w->work_extra += (uint64_t)timeout_ms * 1000;
         return ERR_TIMEOUT;
     }
-    err = deliver_hello(&m->shared, h, &welcome, refusal);
+    err = deliver_hello(&m->shared, h, welcome, refusal);
     machine_touched(m);
     if (err != 0)
         return err;

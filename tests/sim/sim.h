@@ -423,7 +423,7 @@ struct machine *machine_leader(struct world *w); /* that of the highest term; NU
 bool net_open(const struct world *w, unsigned from, unsigned to);
 void net_heal(struct world *w);
 int net_connect(struct world *w, unsigned from, const struct address *to, const struct hello *h, int timeout_ms,
-                struct conn **out, struct refusal *refusal);
+                struct conn **out, struct welcome *welcome, struct refusal *refusal);
 void net_transmit(struct world *w, struct conn *c, enum frame_type type, const struct iovec *parts, int count);
 void net_arrive(struct world *w, uint32_t packet, unsigned life);
 void net_drop_packet(struct world *w, uint32_t packet);

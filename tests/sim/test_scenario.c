@@ -255,6 +255,58 @@ START_TEST(a_member_joins_a_leader_that_moved)
 }
 END_TEST
 
+/* Adds a member and waits until it has its vote. */
+static struct machine *grow(struct world *w)
+{
+    struct machine *leader = machine_leader(w), *joiner = machine_add(w);
+    struct members next = leader->shared.directory.latest;
+
+    machine_describe(joiner, &next.list[next.count++]);
+    ck_assert(operator_propose(leader, &next, joiner->slot + 1));
+    run_ms(w, 3000);
+    ck_assert_int_eq(members_by_id(&machine_leader(w)->shared.directory.latest, joiner->id)->role, RAFT_VOTER);
+    return joiner;
+}
+
+/* While one is away, all but one of those whom it knows go, and the one who leads is none of them; then it moves. It can tell
+ * the one that stayed, and is told by it whom else to tell. */
+START_TEST(a_member_that_moved_finds_a_leader_that_it_does_not_know)
+{
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *first = machine_leader(w), *away = a_follower(w), *leader = NULL;
+        struct machine *stays = &w->machines[3 - first->slot - away->slot];
+        struct members next;
+
+        machine_stop(away, 0);
+        grow(w);
+        grow(w);
+        while (machine_leader(w) == NULL || machine_leader(w) == first || machine_leader(w) == stays) {
+            raft_transfer(machine_leader(w)->shared.raft, machine_ms(machine_leader(w)), w->machines[3].id);
+            machine_touched(machine_leader(w));
+            run_ms(w, 1000);
+        }
+        leader = machine_leader(w);
+        next = leader->shared.directory.latest;
+        members_remove(&next, first->id, 0);
+        ck_assert(operator_propose(leader, &next, 0));
+        run_ms(w, 2000);
+        ck_assert(first->gone);
+        ck_assert_ptr_eq(machine_leader(w), leader);
+        away->port += 100;
+        snprintf(away->peer, sizeof away->peer, "sim:%u", away->port);
+        machine_start(away);
+        run_ms(w, 5000);
+        leader = machine_leader(w);
+        ck_assert_ptr_nonnull(leader);
+        ck_assert_str_eq(members_by_id(&leader->shared.directory.latest, away->id)->peer, away->peer);
+        ck_assert_uint_eq(away->seen.leader, leader->id);
+        ck_assert_uint_ge(away->seen.applied + 20, leader->seen.applied);
+        world_free(w);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("scenario");
@@ -274,6 +326,7 @@ int main(void)
     tcase_add_test(tests, an_isolated_leader_gives_up);
     tcase_add_test(tests, one_of_two_moves);
     tcase_add_test(tests, a_member_joins_a_leader_that_moved);
+    tcase_add_test(tests, a_member_that_moved_finds_a_leader_that_it_does_not_know);
     suite_add_tcase(suite, tests);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);

@@ -164,7 +164,7 @@ END_TEST
 
 START_TEST(a_welcome_comes_back_as_it_was)
 {
-    struct welcome w = {.version = 1, .id = 7};
+    struct welcome w = {.version = 1, .id = 7, .leader = 8, .leader_peer = "two.example:14001"};
     struct welcome back = {0};
     struct bytes b;
 
@@ -175,6 +175,15 @@ START_TEST(a_welcome_comes_back_as_it_was)
     ck_assert_int_eq(welcome_decode(bytes_view(&b), &back), 0);
     ck_assert_uint_eq(back.version, 1);
     ck_assert_uint_eq(back.id, 7);
+    ck_assert_uint_eq(back.leader, 8);
+    ck_assert_str_eq(back.leader_peer, "two.example:14001");
+    codec_put_u64(b.data + 10, 0); /* an address of nobody */
+    ck_assert_int_eq(welcome_decode(bytes_view(&b), &back), ERR_MALFORMED);
+    codec_put_u64(b.data + 10, 8);
+    memcpy(b.data + 22, "two\n", 4);
+    ck_assert_int_eq(welcome_decode(bytes_view(&b), &back), ERR_MALFORMED);
+    memcpy(b.data + 22, "two.", 4);
+    ck_assert_int_eq(welcome_decode(bytes_view(&b), &back), 0);
     codec_put_u64(b.data + 2, 0);
     ck_assert_int_eq(welcome_decode(bytes_view(&b), &back), ERR_MALFORMED);
     bytes_clear(&b);
