@@ -284,21 +284,34 @@ static bool knows_all(const struct machine *m, const struct machine *leader)
            disk_term_at(&m->log, index) == raft_term_at(leader->shared.raft, index);
 }
 
-/* One member at a time restarts at another address, and only while all members know where all others are. (One that was
- * away while its leader moved, and then moves itself, finds that leader only by joining again.) */
+/* Whether it knows another member of that leader's cluster where that one is. */
+static bool knows_one(const struct machine *m, const struct machine *leader)
+{
+    for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
+        const struct member *member = &leader->shared.directory.latest.list[i];
+        const struct member *known = directory_find(&m->shared.directory, member->id);
+
+        if (member->id != m->id && known != NULL && strcmp(known->peer, member->peer) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One member at a time restarts at another address, and only while all others know where all others are; it itself may have
+ * been away, but knows one of them. */
 static void fault_move(struct world *w)
 {
     struct machine *leader = machine_leader(w);
     struct machine *m = some_machine(w);
 
-    if (leader == NULL || !m->up || !knows_all(m, leader) ||
+    if (leader == NULL || !m->up || !knows_one(m, leader) ||
         leader->seen.config_committed_index != leader->seen.config_index)
         return;
     for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
         const struct member *member = &leader->shared.directory.latest.list[i];
         const struct machine *other = machine_by_id(w, member->id);
 
-        if (strcmp(other->peer, member->peer) != 0 || !knows_all(other, leader))
+        if (strcmp(other->peer, member->peer) != 0 || (other != m && !knows_all(other, leader)))
             return;
     }
     m->port += 100;

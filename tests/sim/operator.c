@@ -33,7 +33,7 @@ bool operator_propose(struct machine *m, const struct members *next, unsigned jo
     return true;
 }
 
-static unsigned plan_add(struct world *w, struct members *next)
+static unsigned plan_add(struct world *w, struct members *next, bool moving)
 {
     struct machine *m = next->count < 9 ? machine_add(w) : NULL;
 
@@ -41,7 +41,7 @@ static unsigned plan_add(struct world *w, struct members *next)
         return 0;
     machine_describe(m, &next->list[next->count]);
     next->list[next->count].stays_learner = sim_chance(w, 250);
-    if (sim_chance(w, 400)) /* in the place of another, which goes by itself when this one has its vote */
+    if (!moving && sim_chance(w, 400)) /* in the place of another, which goes by itself when this one has its vote */
         next->list[next->count].replaces = next->list[sim_below(w, next->count)].id;
     next->count++;
     return m->slot + 1;
@@ -61,7 +61,7 @@ static void start_forgotten(struct world *w, const struct machine *leader)
     }
 }
 
-/* A member that moves tells those whom it knows, so nobody new comes meanwhile who might lead (README). */
+/* A member that moves tells those whom it knows: at least one of them must be left (README). */
 static bool somebody_moves(struct world *w, const struct machine *leader)
 {
     for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
@@ -83,15 +83,15 @@ void operator_step(struct world *w)
     if (m == NULL || m->paused || w->operator_.waits || w->healed)
         return;
     start_forgotten(w, m);
-    if (somebody_moves(w, m))
-        return;
     next = m->shared.directory.latest;
     victim = (unsigned)sim_below(w, next.count);
     switch (sim_below(w, 4)) {
     case 0:
-        joiner = plan_add(w, &next);
+        joiner = plan_add(w, &next, somebody_moves(w, m));
         break;
     case 1:
+        if (somebody_moves(w, m))
+            return;
         members_remove(&next, next.list[victim].id, machine_ms(m));
         break;
     case 2:
