@@ -285,8 +285,8 @@ static int check_together(const struct options *o, struct why *why)
         return why_set(why, ERR_INVALID, "%s wants a name or an address, not \"%s\"", host_option(o), o->host);
     if (strcmp(a.host, "0.0.0.0") == 0 || strcmp(a.host, "::") == 0)
         return why_set(why, ERR_INVALID,
-                       "%s is no address by which others could reach this server: set %s to its name or address%s",
-                       o->host, host_option(o), o->profile == PROFILE_RAFTD ? "; -bind says where to listen" : "");
+                       "%s%s is no address by which others could reach this server: set %s to its name or address%s",
+                       o->profile == PROFILE_RAFTD ? "-host " : "", o->host, host_option(o), o->profile == PROFILE_RAFTD ? "; -bind says where to listen" : "");
     return 0;
 }
 

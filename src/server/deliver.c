@@ -212,7 +212,24 @@ static void log_lost_member(const struct shared *s, raft_id id, const struct ref
               who, m->name, m->peer, r->text, s->client, m->name);
 }
 
-void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before)
+/* Two who vote as one could elect two leaders in one term. Who came second is refused, by all who hear the first, and ends. */
+static void end_twin(struct shared *s, const struct refusal *r, enum refusal_reason before, raft_time lasts)
+{
+    char text[330];
+
+    if (before != r->reason)
+        log_error("another process runs as this member: told=\"%s\" to-do=\"stop one of the two\"", r->text);
+    if (lasts < TWIN_PATIENCE_MS)
+        return;
+    snprintf(text, sizeof text,
+             "%.140s: this is another process with the same identity; a copy of a DATADIR must never run beside its "
+             "original: delete the copy, and start a new member with -join",
+             r->text);
+    shared_fail(s, ERR_LOCKED, text);
+}
+
+void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before,
+                     raft_time lasts)
 {
     switch (r->reason) {
     case REFUSAL_NOT_A_MEMBER:
@@ -230,6 +247,9 @@ void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, en
     case REFUSAL_WRONG_ID:
         if (before != r->reason)
             log_lost_member(s, from, r);
+        break;
+    case REFUSAL_TWIN:
+        end_twin(s, r, before, lasts);
         break;
     case REFUSAL_VERSION:
         if (before != r->reason)

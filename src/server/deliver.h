@@ -19,7 +19,10 @@ int deliver_message(struct shared *s, raft_time now, const struct hello *h, stru
 
 /* Our side's greeting to `to`. */
 void deliver_our_hello(const struct shared *s, raft_id to, struct hello *out);
-/* Another member refused us. It is logged unless `before`, the reason that it gave last time (0: none), was the same. */
-void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before);
+/* Another member refused us. It is logged unless `before`, the reason that it gave last time (0: none), was the same; `lasts`:
+ * for how long it has been giving it. */
+#define TWIN_PATIENCE_MS 3000 /* so long two processes may seem to be us, of which one ends: then we do */
+void deliver_refusal(struct shared *s, raft_id from, const struct refusal *r, enum refusal_reason before,
+                     raft_time lasts);
 
 #endif

@@ -18,6 +18,13 @@
 #define LINE_MAX_BYTES     640
 #define BACKOFF_STEP_MS    20 /* how often a waiting joiner looks whether it shall stop */
 
+/* HOST:PORT of the target, into `out`, which is returned. */
+static const char *spell(const struct address *target, char out[ADDRESS_MAX])
+{
+    address_format(target, out, ADDRESS_MAX);
+    return out;
+}
+
 /* What the body says, as one line: of our own errors the message. */
 static void first_line(const struct bytes *body, json_t *answer, char *out, size_t size)
 {
@@ -59,7 +66,7 @@ static int attempt(const struct join_request *j, struct address target, int time
                                 j->client, "peer", j->peer, "profile", profile_name(j->profile));
     struct bytes body;
     json_t *answer = NULL;
-    char *text = NULL, line[LINE_MAX_BYTES];
+    char *text = NULL, line[LINE_MAX_BYTES], at[ADDRESS_MAX];
     int status = 0, err = 0;
 
     CHECK(request != NULL);
@@ -87,7 +94,7 @@ static int attempt(const struct join_request *j, struct address target, int time
         err = ERR_NOT_FOUND;
     else
         err = status >= 400 && status < 500 && status != 429 && status != 408 ? ERR_REFUSED : ERR_UNREACHABLE;
-    why_set(why, err, "%s:%u answers %d %s", target.host, (unsigned)target.port, status, line);
+    why_set(why, err, "%s answers %d %s", spell(&target, at), status, line);
 out:
     json_decref(answer);
     json_decref(request);
@@ -123,11 +130,13 @@ static bool pause_or_stop(const struct join_request *j, raft_time until)
 static void report(const struct join_request *j, struct address target, unsigned tries, int err, const struct why *why,
                    bool *told)
 {
+    char at[ADDRESS_MAX];
+
     if (err == ERR_NOT_FOUND && !*told)
         log_info("waiting to be added to the cluster: name=%s peer=%s", j->name, j->peer);
     *told = *told || err == ERR_NOT_FOUND;
-    log_at(*told ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "join failed: target=%s:%u attempt=%u error=\"%s\"", target.host,
-           (unsigned)target.port, tries, why->text);
+    log_at(*told ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "join failed: target=%s attempt=%u error=\"%s\"",
+           spell(&target, at), tries, why->text);
 }
 
 int join_run(const struct join_request *j, struct joined *out, struct why *why)
@@ -137,6 +146,7 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
     raft_time until = clock_now_ms() + j->timeout_ms, backoff = BACKOFF_FIRST_MS;
     const char *rest = j->targets;
     struct address target;
+    char at[ADDRESS_MAX];
     int err = 0;
 
     for (unsigned tries = 1;; tries++) {
@@ -148,8 +158,8 @@ int join_run(const struct join_request *j, struct joined *out, struct why *why)
             return why_set(why, ERR_INVALID, "-join wants HOST:PORT[,HOST:PORT...], not \"%s\"", j->targets);
         if (pause_or_stop(j, now))
             return why_set(why, ERR_STOPPED, "stopped while joining");
-        log_at(told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "Attempting to join leader: %s:%u attempt=%u", target.host,
-               (unsigned)target.port, tries);
+        log_at(told ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "Attempting to join leader: %s attempt=%u", spell(&target, at),
+               tries);
         err = attempt(j, target, left < ATTEMPT_MS ? (int)left : ATTEMPT_MS, out, why);
         if (err == 0 || err == ERR_REFUSED)
             return err;
@@ -175,6 +185,7 @@ static int check_name(struct address target, const char *name, int timeout_ms, s
     struct bytes body;
     json_t *answer = NULL;
     const char *found = NULL;
+    char at[ADDRESS_MAX];
     int status = 0, err = 0;
 
     bytes_init(&body, HTTP_CALL_BODY_MAX);
@@ -182,8 +193,7 @@ static int check_name(struct address target, const char *name, int timeout_ms, s
     answer = err == 0 ? json_of(&body) : NULL;
     found = json_string_value(json_object_get(answer, "name"));
     if (err == 0 && found != NULL && strcmp(found, name) != 0)
-        err = why_set(why, ERR_REFUSED, "the server at %s:%u is %.100s, not %s", target.host, (unsigned)target.port,
-                      found, name);
+        err = why_set(why, ERR_REFUSED, "the server at %s is %.100s, not %s", spell(&target, at), found, name);
     json_decref(answer);
     bytes_clear(&body);
     return err;

@@ -34,8 +34,11 @@ struct role {
 /* One thread that serves one connection of another member at a time. The lock guards peer and link. */
 struct receiver {
     struct node *node;
-    raft_id peer;      /* who was greeted; 0: nobody */
-    struct link *link; /* NULL: none; another thread may only interrupt it, under the lock */
+    raft_id peer;               /* who was greeted; 0: nobody */
+    char address[ADDRESS_MAX];  /* where that one says that it lives */
+    _Atomic raft_time heard_at; /* when its last frame came; 0: none yet */
+    bool twin_told;             /* that another process says to be the same member */
+    struct link *link;          /* NULL: none; another thread may only interrupt it, under the lock */
     pthread_t thread;
 };
 

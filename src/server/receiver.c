@@ -28,17 +28,47 @@ static void interrupt_older(struct receiver *r, raft_id peer)
     }
 }
 
+/* Whether a link on which that member speaks at this moment comes from another address than the hello does. A process that
+ * ended closes its link, or falls silent; so there are two of them, of which one runs in a copy of the other's DATADIR. */
+static bool has_twin(struct receiver *r, const struct shared *s, const struct hello *hello, struct refusal *refusal)
+{
+    raft_time now = clock_now_ms();
+
+    for (unsigned i = 0; i < r->node->receiver_count; i++) {
+        struct receiver *other = &r->node->receivers[i];
+
+        if (other == r || other->peer != hello->from || hello->peer[0] == '\0' || hello->cluster != s->cluster ||
+            strcmp(other->address, hello->peer) == 0 ||
+            atomic_load(&other->heard_at) + r->node->options.election_ms < now)
+            continue;
+        if (!other->twin_told)
+            log_error("two processes run as one member, a copied DATADIR perhaps, and the second is refused: member=%s "
+                      "first=%s second=%s",
+                      hello->name, other->address, hello->peer);
+        other->twin_told = true;
+        memset(refusal, 0, sizeof *refusal);
+        refusal->reason = REFUSAL_TWIN;
+        snprintf(refusal->text, sizeof refusal->text, "member %s speaks from %.100s at this moment", hello->name,
+                 other->address);
+        return true;
+    }
+    return false;
+}
+
 /* 0 and how long its link may be idle, or ERR_REFUSED after the refusal was sent. */
 static int greet(struct receiver *r, const struct hello *hello, int timeout_ms, int *idle_ms)
 {
     struct shared *s = node_lock(r->node);
     struct welcome welcome;
     struct refusal refusal;
-    int err = deliver_hello(s, hello, &welcome, &refusal);
+    int err = has_twin(r, s, hello, &refusal) ? ERR_REFUSED : deliver_hello(s, hello, &welcome, &refusal);
 
     if (err == 0) {
         interrupt_older(r, hello->from);
         r->peer = hello->from;
+        r->twin_told = false;
+        atomic_store(&r->heard_at, 0);
+        memcpy(r->address, hello->peer, sizeof r->address);
         *idle_ms = directory_find(&s->directory, hello->from) != NULL ? IDLE_MS : STRANGER_IDLE_MS;
     }
     node_unlock(r->node, &s);
@@ -110,6 +140,7 @@ static int receive_one(struct receiver *r, const struct hello *hello, struct inc
 
     if (err != 0)
         return err;
+    atomic_store(&r->heard_at, clock_now_ms());
     switch (type) {
     case FRAME_MESSAGE:
         return receive_message(r, hello, payload, in, timeout_ms);

@@ -349,6 +349,14 @@ static void sender_work(void *job)
     }
 }
 
+static void sender_refused(struct shared *s, raft_time now, struct peer *p, raft_id to, const struct refusal *r)
+{
+    if (p->refused != r->reason)
+        p->refused_since = now;
+    deliver_refusal(s, to, r, p->refused, now - p->refused_since);
+    p->refused = r->reason;
+}
+
 static void sender_sent(struct shared *s, raft_time now, struct peer *p, raft_id to, const struct sender_job *j)
 {
     if (j->err == 0) {
@@ -359,10 +367,9 @@ static void sender_sent(struct shared *s, raft_time now, struct peer *p, raft_id
         p->refused = 0;
         return;
     }
-    if (j->err == ERR_REFUSED) {
-        deliver_refusal(s, to, &j->refusal, p->refused);
-        p->refused = j->refusal.reason;
-    } else if (p->connected)
+    if (j->err == ERR_REFUSED)
+        sender_refused(s, now, p, to, &j->refusal);
+    else if (p->connected)
         log_warn("peer lost: peer=%llu address=%s error=\"%s\"", (unsigned long long)to, p->address, err_text(j->err));
     p->connected = false;
     raft_unreachable(s->raft, now, to);
@@ -412,8 +419,9 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
         if (j->err == 0)
             shared_note_leader(s, link_welcomed(j->link)->leader, link_welcomed(j->link)->leader_peer);
         if (j->err == ERR_REFUSED)
-            deliver_refusal(s, j->hello.to, &j->refusal, p->refused);
-        p->refused = j->err == ERR_REFUSED ? j->refusal.reason : 0;
+            sender_refused(s, now, p, j->hello.to, &j->refusal);
+        else
+            p->refused = 0;
         break;
     case SENDER_CHUNK:
         sender_sent_chunk(s, now, p, j);

@@ -171,7 +171,7 @@ static void walk_refusal(struct codec *c, struct refusal *r)
     codec_text(c, r->text, sizeof r->text);
     r->reason = (enum refusal_reason)reason;
 
-    codec_require(c, reason >= REFUSAL_VERSION && reason <= REFUSAL_NOT_READY);
+    codec_require(c, reason >= REFUSAL_VERSION && reason <= REFUSAL_TWIN);
     codec_require(c, r->config_index < ENTRY_POSITION_LIMIT);
 }
 

@@ -77,7 +77,8 @@ enum refusal_reason {
     REFUSAL_NOT_A_MEMBER, /* not in the configuration of config_index: if the sender knows itself a member by an older
                              configuration than that, it was removed */
     REFUSAL_WRONG_ID,     /* somebody else lives at this address */
-    REFUSAL_NOT_READY     /* joining or stopping: try again */
+    REFUSAL_NOT_READY,    /* joining or stopping: try again */
+    REFUSAL_TWIN          /* another process, at another address, speaks as the sender at this very moment */
 };
 struct refusal {
     enum refusal_reason reason;

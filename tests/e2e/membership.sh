@@ -206,6 +206,34 @@ eventually "with a vote" 10 has_voters "$(port 5)" 3
 eventually "and reads" 10 test_value 7 undisturbed yes
 equals "no leader was changed" "$term" "$(term_of 5)"
 
+# ---- a copy of a DATADIR beside its original ----
+
+# copy_runs N: a copy of member N's DATADIR is started elsewhere, and ends; the others and the original do not mind.
+copy_runs() {
+    local n=$1 began
+    stop "$n"
+    cp -r "$dir/node.$n" "$dir/copy.$n"
+    start "$n"
+    eventually "member $n is back" 10 ready "$n"
+    [ "$2" != leads ] || check "member $n leads" lead "$n"
+    eventually "there is a leader" 10 has_leader
+    term=$(term_of 5)
+    began=$SECONDS
+    timeout $((30 * slow)) "$raftd" -p "$(port 19)" -peer-port "$(peer_port 19)" "$dir/copy.$n" >"$dir/copy.log" 2>&1
+    equals "a copy of the DATADIR of member $n, which $2, ends with status 1" 1 $?
+    check "soon" [ $((SECONDS - began)) -lt $((15 * slow)) ]
+    matches "and says why" 'speaks from localhost:'"$(peer_port "$n")"'.*copy of a DATADIR' "$(grep '^raftd: ' "$dir/copy.log")"
+    matches "and so do the others" 'two processes run as one member' "$(grep -h 'two processes' "$dir"/node.[567].log | tail -n 1)"
+    http PUT 5 /db/beside-a-copy -L -d yes
+    matches "the cluster writes" '^20[14]$' "$status"
+    check "the address is the original's" cluster_has 5 "localhost:$(peer_port "$n")"
+    check "and not the copy's" cluster_has_not 5 "localhost:$(peer_port 19)"
+    equals "no leader was changed" "$term" "$(term_of 5)"
+}
+copy_runs 6 follows
+copy_runs 6 leads
+check "member 5 leads" lead 5
+
 # ---- moved; forced ----
 
 answers PUT 5 /cluster/members/again7 409 -d "$(client 9 "\"peer\":\"localhost:$(peer_port 9)\"")"

@@ -89,6 +89,26 @@ gives "DELETE /cluster/members at a follower's -admin" 204 "" -L -X DELETE "$(ad
 eventually "member 2 ends" 15 ended 2
 equals "with status 0" 0 "$exit_status"
 
+# ---- peers over IPv6, which needs no civetweb ----
+
+if grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null; then
+    six() {
+        echo "http://[::1]:$(peer_port "$1")"
+    }
+    launch 7 "$raftexample" --id 1 --cluster "$(six 7)" --port "$(port 7)"
+    eventually "a raftexample with an IPv6 URL serves" 10 listens "$(port 7)"
+    gives "PUT" 204 "" -X PUT "$(at 7)/six" -d 6
+    gives "POST /2 with one" 204 "" -X POST "$(at 7)/2" -d "$(six 8)"
+    mkdir "$dir/six" # raftexample-2 is another's
+    launch 8 env -C "$dir/six" "$raftexample" --id 2 --cluster "$(six 7),$(six 8)" --port "$(port 8)" --join
+    eventually "a second joins it and reads" 15 has_body 6 "$(at 8)/six"
+    launch 9 "$raft" -raft "[::1]:$(peer_port 9)" -api "127.0.0.1:$(port 9)" -state_dir "$dir/9" -join "[::1]:$(peer_port 7)"
+    eventually "a shaj13 too" 15 has_body '6\n' "$(at 9)/six"
+    check "they meet there alone" [ "$(grep -c 'address=127' "$dir/node.8.log")" = 0 ]
+else
+    ok "this machine has no IPv6 loopback"
+fi
+
 # ---- the log as JSON ----
 
 logs 1 '^\{"time":"[^"]*","level":"info".*"event":"entering leader state","leader":"Node at localhost:[0-9]+ \[Leader\]","term":[0-9]+'

@@ -1,7 +1,9 @@
 #include "net/socket.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -78,6 +80,58 @@ START_TEST(a_name_is_listened_on_and_connected_to)
     socket_close(client);
     socket_close(server);
     socket_close(listener);
+}
+END_TEST
+
+/* ---- names ---- */
+
+/* This program's own resolver: one name whose address the test chooses, all else as the system has it. */
+static const char *moving_to;
+static unsigned lookups;
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **out)
+{
+    static int (*system_one)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+    if (system_one == NULL)
+        *(void **)&system_one = dlsym(RTLD_NEXT, "getaddrinfo");
+    if (node != NULL && strcmp(node, "moving.example") == 0) {
+        lookups++;
+        if (moving_to == NULL)
+            return EAI_NONAME;
+        node = moving_to;
+    }
+    return system_one(node, service, hints, out);
+}
+
+/* Issue 3, Membership: names resolve at each connect. A machine that comes back under its name at another address is found,
+ * IPv4 or IPv6. */
+START_TEST(a_name_is_looked_up_at_each_connect)
+{
+    static const char *const hosts[] = {"127.0.0.1", "127.0.0.2", "127.0.0.1", "::1"};
+    struct address at = {.host = "moving.example"};
+    struct why why;
+    int fd = -7;
+
+    moving_to = NULL;
+    ck_assert_int_eq(socket_connect(&at, 1000, &fd), ERR_RESOLVE);
+    for (unsigned i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
+        int listener = -1, server = -1, client = -1;
+
+        if (socket_listen(hosts[i], 0, &listener, &why) != 0) {
+            ck_assert_str_eq(hosts[i], "::1"); /* no IPv6 on this machine */
+            continue;
+        }
+        at.port = loopback_address(listener).port;
+        lookups = 0;
+        moving_to = hosts[i];
+        ck_assert_int_eq(socket_connect(&at, 1000, &client), 0);
+        ck_assert_uint_eq(lookups, 1);
+        ck_assert_int_eq(socket_accept(listener, 1000, &server), 0);
+        socket_close(client);
+        socket_close(server);
+        socket_close(listener);
+    }
 }
 END_TEST
 
@@ -412,10 +466,11 @@ START_TEST(a_wake_descriptor_ends_a_wait)
 }
 END_TEST
 
-TEST_MAIN("socket", everywhere_is_IPv4_and_IPv6, a_name_is_listened_on_and_connected_to,
-          what_cannot_be_listened_on_is_named, a_port_where_nobody_listens_is_unreachable,
-          a_connect_that_nobody_answers_ends_in_time, descriptors_are_nonblocking_close_on_exec_and_undelayed,
-          accept_ends_in_time, shutdown_from_another_thread_ends_accept_and_read, out_of_descriptors_is_said_and_passes,
+TEST_MAIN("socket", a_name_is_looked_up_at_each_connect, everywhere_is_IPv4_and_IPv6,
+          a_name_is_listened_on_and_connected_to, what_cannot_be_listened_on_is_named,
+          a_port_where_nobody_listens_is_unreachable, a_connect_that_nobody_answers_ends_in_time,
+          descriptors_are_nonblocking_close_on_exec_and_undelayed, accept_ends_in_time,
+          shutdown_from_another_thread_ends_accept_and_read, out_of_descriptors_is_said_and_passes,
           partial_writes_go_on_where_they_stopped, nothing_to_write_is_written, a_writer_whom_nobody_reads_ends_in_time,
           a_slow_drip_does_not_stretch_the_deadline, what_is_there_is_read_at_once, the_end_and_a_reset_are_both_closed,
           a_wake_descriptor_ends_a_wait)

@@ -158,11 +158,11 @@ START_TEST(only_one_who_knows_more_can_remove_us)
 
     member_open(&m, 1, 3, NOBODY_PORT);
     m.s.joined = 5;
-    deliver_refusal(&m.s, 2, &r, 0);
+    deliver_refusal(&m.s, 2, &r, 0, 0);
     ck_assert(!m.s.removed); /* it lags behind our joining */
 
     r.config_index = 6;
-    deliver_refusal(&m.s, 2, &r, REFUSAL_NOT_A_MEMBER); /* the same reason as before, but now it counts */
+    deliver_refusal(&m.s, 2, &r, REFUSAL_NOT_A_MEMBER, 0); /* the same reason as before, but now it counts */
     ck_assert(m.s.removed);
     member_end(&m);
 }
@@ -175,13 +175,30 @@ START_TEST(other_refusals_change_nothing)
     member_open(&m, 1, 3, NOBODY_PORT);
     logger_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, "test");
     r.reason = REFUSAL_NOT_READY;
-    deliver_refusal(&m.s, 2, &r, 0);
+    deliver_refusal(&m.s, 2, &r, 0, 0);
     r.reason = REFUSAL_CLUSTER;
-    deliver_refusal(&m.s, 2, &r, REFUSAL_CLUSTER);
+    deliver_refusal(&m.s, 2, &r, REFUSAL_CLUSTER, 0);
     r.reason = REFUSAL_WRONG_ID;
-    deliver_refusal(&m.s, 2, &r, REFUSAL_WRONG_ID);
+    deliver_refusal(&m.s, 2, &r, REFUSAL_WRONG_ID, 0);
+    r.reason = REFUSAL_TWIN;
+    deliver_refusal(&m.s, 2, &r, REFUSAL_TWIN, TWIN_PATIENCE_MS - 1);
     ck_assert(!m.s.removed);
     ck_assert_int_eq(m.s.failure, 0);
+    member_end(&m);
+}
+END_TEST
+
+/* Whoever hears the first of two processes refuses the second, which ends: it must not vote where the first did. */
+START_TEST(a_twin_ends)
+{
+    struct refusal r = {.reason = REFUSAL_TWIN, .text = "member n1 speaks from a:1 at this moment"};
+
+    member_open(&m, 1, 3, NOBODY_PORT);
+    logger_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, "test");
+    deliver_refusal(&m.s, 2, &r, REFUSAL_TWIN, TWIN_PATIENCE_MS);
+    ck_assert_int_eq(m.s.failure, ERR_LOCKED);
+    ck_assert_ptr_nonnull(strstr(m.s.failure_why.text, "speaks from a:1"));
+    ck_assert_ptr_nonnull(strstr(m.s.failure_why.text, "a copy of a DATADIR"));
     member_end(&m);
 }
 END_TEST
@@ -306,8 +323,8 @@ START_TEST(a_truncation_that_takes_nothing_cuts_the_directory)
 }
 END_TEST
 
-TEST_MAIN("deliver", a_member_is_welcome, others_are_told_why_not, the_removed_are_told_so, a_member_that_moved_says_so,
-          nobody_moves_to_nowhere, our_own_greeting_says_who_we_are, only_one_who_knows_more_can_remove_us,
-          other_refusals_change_nothing, nobody_speaks_for_another, entries_go_into_the_tail,
-          a_new_leader_replaces_what_is_not_committed, configurations_come_and_go_with_their_entries,
-          a_truncation_that_takes_nothing_cuts_the_directory)
+TEST_MAIN("deliver", a_twin_ends, a_member_is_welcome, others_are_told_why_not, the_removed_are_told_so,
+          a_member_that_moved_says_so, nobody_moves_to_nowhere, our_own_greeting_says_who_we_are,
+          only_one_who_knows_more_can_remove_us, other_refusals_change_nothing, nobody_speaks_for_another,
+          entries_go_into_the_tail, a_new_leader_replaces_what_is_not_committed,
+          configurations_come_and_go_with_their_entries, a_truncation_that_takes_nothing_cuts_the_directory)
