@@ -218,7 +218,7 @@ static void be_born(struct restoration *r, const char *name)
     *self = (struct member){
         .id = r->identity.id, .role = RAFT_VOTER, .client = "localhost:4001", .peer = "localhost:14001"};
     memcpy(self->name, r->identity.name, sizeof self->name);
-    self->created_s = clock_wall_s();
+    self->created_ns = clock_wall_ns();
 }
 
 static int write_map(struct restoration *r, struct why *why)

@@ -144,7 +144,7 @@ static int read_members(struct kv_store *s, MDB_txn *txn, struct kv_position *ou
 
     if (err == ERR_NOT_FOUND) {
         out->config_index = 0;
-        out->members.count = 0;
+        out->members = (struct members){.count = 0};
         return 0;
     }
     if (err != 0)

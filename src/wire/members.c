@@ -57,15 +57,20 @@ static void walk_member(struct codec *c, struct member *m)
     codec_require(c, profile < PROFILES);
 }
 
-static void walk_gone(struct codec *c, struct member_gone *g)
+/* What is known of the gone: at first it was id and name alone, and such lists lie on disks. */
+enum gone_form { GONE_PLACED, GONE_NAMED };
+
+static void walk_gone(struct codec *c, struct member_gone *g, enum gone_form form)
 {
     codec_u64(c, &g->id);
     codec_text(c, g->name, sizeof g->name);
-    codec_text(c, g->peer, sizeof g->peer);
-    codec_u64(c, &g->removed_ns);
+    if (form == GONE_PLACED) {
+        codec_text(c, g->peer, sizeof g->peer);
+        codec_u64(c, &g->removed_ns);
+    }
     codec_require(c, g->id > 0 && g->id < MEMBER_ID_LIMIT);
     codec_require(c, member_name_valid(g->name));
-    codec_require(c, address_valid(g->peer));
+    codec_require(c, g->peer[0] == '\0' || address_valid(g->peer));
 }
 
 void members_encode(const struct members *m, struct bytes *out)
@@ -85,11 +90,11 @@ void members_encode(const struct members *m, struct bytes *out)
     for (unsigned i = 0; i < m->gone_count; i++) {
         struct member_gone copy = m->gone[i];
 
-        walk_gone(&c, &copy);
+        walk_gone(&c, &copy, GONE_PLACED);
     }
 }
 
-int members_decode(struct view in, struct members *out)
+static int decode(struct view in, enum gone_form form, struct members *out)
 {
     struct codec c = codec_decoder(in);
     struct members m = {0};
@@ -107,7 +112,7 @@ int members_decode(struct view in, struct members *out)
         m.count = i + 1;
     }
     for (unsigned i = 0; i < gone_count && c.err == 0; i++) {
-        walk_gone(&c, &m.gone[i]);
+        walk_gone(&c, &m.gone[i], form);
         codec_require(&c, members_by_id(&m, m.gone[i].id) == NULL);
         m.gone_count = i + 1;
     }
@@ -117,6 +122,13 @@ int members_decode(struct view in, struct members *out)
     if (err == 0)
         *out = m;
     return err;
+}
+
+int members_decode(struct view in, struct members *out)
+{
+    int err = decode(in, GONE_PLACED, out);
+
+    return err == 0 ? 0 : decode(in, GONE_NAMED, out);
 }
 
 struct entry *members_entry(const struct members *m)

@@ -32,7 +32,7 @@ struct member {
 struct member_gone {
     raft_id id;
     char name[MEMBER_NAME_MAX];
-    char peer[ADDRESS_MAX]; /* where it was */
+    char peer[ADDRESS_MAX]; /* where it was; "": not known, it was removed by an older version */
     uint64_t removed_ns;    /* when it was removed, as created_ns */
 };
 

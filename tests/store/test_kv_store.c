@@ -117,6 +117,7 @@ START_TEST(a_new_map_is_empty)
     ck_assert_uint_eq(position().applied.term, 0);
     ck_assert_uint_eq(position().config_index, 0);
     ck_assert_uint_eq(position().members.count, 0);
+    ck_assert_uint_eq(position().members.gone_count, 0);
     ck_assert(!kv_store_has_client_data(s));
     ck_assert_uint_eq(kv_view_applied(v), 0);
     expect(v, "a", NULL, 0);

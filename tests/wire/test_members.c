@@ -244,6 +244,25 @@ START_TEST(the_last_that_were_removed_are_remembered)
 }
 END_TEST
 
+/* A list that an older version wrote has no more of the gone than id and name. */
+START_TEST(an_older_list_is_read)
+{
+    struct members m = three();
+    struct members out;
+    struct bytes b;
+
+    bytes_init(&b, MEMBERS_SIZE_MAX);
+    m.gone_count = 1;
+    m.gone[0] = (struct member_gone){.id = 9, .name = "gone"};
+    members_encode(&m, &b);
+    ck_assert_int_eq(members_decode(view_of(b.data, b.size - 12), &out), 0); /* without an empty text and a time */
+    ck_assert_uint_eq(out.gone[0].id, 9);
+    ck_assert_str_eq(out.gone[0].name, "gone");
+    ck_assert_str_eq(out.gone[0].peer, "");
+    bytes_clear(&b);
+}
+END_TEST
+
 START_TEST(a_name_is_letters_digits_and_three_signs)
 {
     char longest[MEMBER_NAME_MAX + 1] = {0};
@@ -278,8 +297,9 @@ START_TEST(members_are_found_and_the_core_sees_ids_and_roles)
 }
 END_TEST
 
-TEST_MAIN("members", decoding_gives_back_what_was_encoded, the_fullest_list_fits_and_an_empty_one_is_a_list,
-          every_truncation_and_anything_left_over_is_malformed, names_and_ids_are_there_once,
-          an_id_is_above_0_and_below_2_to_the_53, roles_flags_and_counts_outside_their_range_are_malformed,
-          names_and_addresses_are_what_can_be_printed, a_name_is_letters_digits_and_three_signs,
-          the_last_that_were_removed_are_remembered, members_are_found_and_the_core_sees_ids_and_roles)
+TEST_MAIN("members", an_older_list_is_read, decoding_gives_back_what_was_encoded,
+          the_fullest_list_fits_and_an_empty_one_is_a_list, every_truncation_and_anything_left_over_is_malformed,
+          names_and_ids_are_there_once, an_id_is_above_0_and_below_2_to_the_53,
+          roles_flags_and_counts_outside_their_range_are_malformed, names_and_addresses_are_what_can_be_printed,
+          a_name_is_letters_digits_and_three_signs, the_last_that_were_removed_are_remembered,
+          members_are_found_and_the_core_sees_ids_and_roles)
