@@ -3,6 +3,8 @@
 #include "server/mutants.h"
 #include "server/shared.h"
 
+#define GATHER_MS 1
+
 static void unlink_write(struct requests *q, struct request *r)
 {
     if (r->previous != NULL)
@@ -27,14 +29,31 @@ static void unlink_read(struct requests *q, struct request *r)
         q->reads_end = r->previous;
 }
 
+static void unlink_gathered(struct requests *q, struct request *r)
+{
+    if (r->previous != NULL)
+        r->previous->next = r->next;
+    else
+        q->gathered = r->next;
+    if (r->next != NULL)
+        r->next->previous = r->previous;
+    else
+        q->gathered_end = r->previous;
+    q->gathered_count--;
+}
+
 static void dequeue(struct shared *s, struct request *r)
 {
-    if (r->ticket != 0)
+    if (r->entry != NULL)
+        unlink_gathered(&s->requests, r);
+    else if (r->ticket != 0)
         unlink_read(&s->requests, r);
     else
         unlink_write(&s->requests, r);
     r->queued = false;
     s->requests.waiting--;
+    entry_unref(r->entry);
+    r->entry = NULL;
 }
 
 static void finish(struct shared *s, struct request *r, enum request_state state)
@@ -70,6 +89,68 @@ void request_begin_write(struct shared *s, struct request *r, raft_index index, 
     s->requests.waiting++;
 }
 
+void request_gather(struct shared *s, raft_time now, struct request *r, struct entry *e)
+{
+    struct requests *q = &s->requests;
+
+    r->look_at = q->gathered == NULL ? now + GATHER_MS : 0;
+    if (q->gathered == NULL)
+        q->gathered_at = now;
+    r->state = REQUEST_WAITING;
+    r->index = 0;
+    r->ticket = 0;
+    r->entry = e;
+    r->next = NULL;
+    r->previous = q->gathered_end;
+    if (q->gathered_end != NULL)
+        q->gathered_end->next = r;
+    else
+        q->gathered = r;
+    q->gathered_end = r;
+    q->gathered_count++;
+    r->queued = true;
+    q->waiting++;
+}
+
+/* Whether fewer have gathered than are on their way to a quorum, which may still gather more. */
+static bool may_gather(const struct shared *s, const struct raft_status *status, raft_time now)
+{
+    return status->role == RAFT_LEADER && s->requests.gathered_count < status->last - status->commit &&
+           now < s->requests.gathered_at + GATHER_MS;
+}
+
+static void propose(struct shared *s, raft_time now, struct request *r, raft_term term)
+{
+    struct entry *e = r->entry;
+    raft_index index = shared_propose(s, now, e, NULL);
+
+    if (index == 0) {
+        finish(s, r, REQUEST_BUSY);
+        return;
+    }
+    r->entry = NULL; /* the tail's now */
+    unlink_gathered(&s->requests, r);
+    s->requests.waiting--;
+    request_begin_write(s, r, index, term);
+}
+
+static void propose_gathered(struct shared *s, raft_time now)
+{
+    struct raft_status status;
+
+    if (s->requests.gathered == NULL)
+        return;
+    raft_status(s->raft, &status);
+    if (may_gather(s, &status, now))
+        return;
+    while (s->requests.gathered != NULL) {
+        if (status.role == RAFT_LEADER)
+            propose(s, now, s->requests.gathered, status.term);
+        else
+            finish(s, s->requests.gathered, REQUEST_LOST);
+    }
+}
+
 bool request_begin_read(struct shared *s, raft_time now, struct request *r)
 {
     struct requests *q = &s->requests;
@@ -97,8 +178,11 @@ bool request_begin_read(struct shared *s, raft_time now, struct request *r)
 
 void request_abandon(struct shared *s, struct request *r)
 {
-    if (r->queued)
-        dequeue(s, r);
+    if (!r->queued)
+        return;
+    if (r->entry != NULL)
+        r->state = REQUEST_LOST; /* nobody has seen it */
+    dequeue(s, r);
 }
 
 void requests_applied(struct shared *s, raft_index index, raft_term term, const struct command_result *result)
@@ -136,6 +220,8 @@ void requests_give_up(struct shared *s)
 {
     while (s->requests.reads != NULL)
         finish(s, s->requests.reads, REQUEST_UNKNOWN);
+    while (s->requests.gathered != NULL)
+        finish(s, s->requests.gathered, REQUEST_LOST);
     for (unsigned i = 0; i < REQUEST_BUCKETS; i++)
         while (s->requests.writes[i] != NULL)
             finish(s, s->requests.writes[i], REQUEST_UNKNOWN);
@@ -168,7 +254,7 @@ static struct request *first_confirmed(const struct requests *q)
 }
 
 /* Tickets and the indexes that they yield only ever rise, so the first read that must wait holds up nobody unduly. */
-void requests_settle_reads(struct shared *s)
+static void settle_reads(struct shared *s)
 {
     struct request *r = NULL;
 
@@ -176,4 +262,10 @@ void requests_settle_reads(struct shared *s)
     while ((r = first_confirmed(&s->requests)) != NULL && (r->index <= s->visible || BROKEN(READ_UNCOMMITTED)))
         finish(s, r, REQUEST_DONE);
     s->requests.read_needs = r != NULL ? r->index : 0;
+}
+
+void requests_settle(struct shared *s, raft_time now)
+{
+    propose_gathered(s, now);
+    settle_reads(s);
 }

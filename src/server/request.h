@@ -17,15 +17,19 @@ struct shared;
 enum request_state {
     REQUEST_WAITING,
     REQUEST_DONE,   /* the entry is applied (result, if it was a command), or the read may be served */
-    REQUEST_LOST,   /* write: another entry took its place, so it never will be applied; read: no quorum confirmed it */
+    REQUEST_LOST,   /* write: it never will be applied; read: no quorum confirmed it */
+    REQUEST_BUSY,   /* write: too much is unfinished, so it was not proposed */
     REQUEST_UNKNOWN /* this member fails or stops before it knows */
 };
 
 struct request {
     enum request_state state;
-    raft_index index; /* write: of its entry; read: serve once the map shows this */
-    raft_term term;   /* write: of its entry */
-    uint64_t ticket;  /* read */
+    raft_index index;    /* write: of its entry; read: serve once the map shows this */
+    raft_term term;      /* write: of its entry */
+    uint64_t ticket;     /* read */
+    struct entry *entry; /* gathered, and not proposed yet */
+    raft_time
+        look_at; /* its thread then takes and releases the lock, so that the gathered ones are proposed; 0: another's does */
     struct command_result result;
     sem_t *wake; /* posted once, after the lock is released, when state has left WAITING; NULL in the simulator */
     struct request *next, *previous;
@@ -36,13 +40,21 @@ struct request {
 
 struct requests {
     struct request *writes[REQUEST_BUCKETS]; /* by index */
-    struct request *reads, *reads_end;       /* in the order of their tickets */
+    struct request *gathered, *gathered_end; /* not proposed yet, in the order in which they came */
+    unsigned gathered_count;
+    raft_time gathered_at;             /* when the first of them came */
+    struct request *reads, *reads_end; /* in the order of their tickets */
     struct request *unsafe; /* the first read that no quorum has confirmed yet; those before it know their index */
     raft_index read_needs;  /* confirmed reads wait for the map to show this index; 0: none does */
     struct request *finished, *finished_end; /* their threads are to be woken by whoever releases the lock (role.c) */
     unsigned waiting;
 };
 
+/* Has a sealed entry (the reference is taken over) proposed with those of others, and begins to wait for it.
+ *
+ * Each batch costs every member a write, a flush and a few wake-ups, however many entries it has. So while entries are on
+ * their way to a quorum, further ones gather until they are as many, for at most GATHER_MS. Who is alone waits for nobody. */
+void request_gather(struct shared *s, raft_time now, struct request *r, struct entry *e);
 /* Begins to wait for the entry that was just proposed at `index` in `term`. */
 void request_begin_write(struct shared *s, struct request *r, raft_index index, raft_term term);
 /* Asks for a linearizable read. False: no leader is known; r is not queued. */
@@ -56,7 +68,8 @@ void requests_applied(struct shared *s, raft_index index, raft_term term, const 
 void requests_superseded(struct shared *s, raft_index index);
 /* Finishes all with REQUEST_UNKNOWN. */
 void requests_give_up(struct shared *s);
-/* Finishes reads that are confirmed and whose index the map shows, or that are lost: called before each unlock. */
-void requests_settle_reads(struct shared *s);
+/* Called before each unlock: proposes what has gathered, if it is time; finishes reads that are confirmed and whose index the
+ * map shows, or that are lost. */
+void requests_settle(struct shared *s, raft_time now);
 
 #endif

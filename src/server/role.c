@@ -100,7 +100,7 @@ static void settle(struct node *n, struct owed *o)
 #ifdef RAFTD_INVARIANTS
     raft_check(n->shared.raft);
 #endif
-    requests_settle_reads(&n->shared);
+    requests_settle(&n->shared, clock_now_ms());
     o->finished = q->finished;
     q->finished = NULL;
     q->finished_end = NULL;
@@ -183,24 +183,39 @@ static void note_post(sem_t *s)
 #endif
 }
 
-void node_await(struct node *n, struct request *r, raft_time until)
+/* Whether it was posted before `until`. */
+static bool await_post(struct request *r, raft_time until)
 {
     struct timespec at = time_of(until);
+    int rc = 0;
+
+    do
+        rc = sem_clockwait(r->wake, CLOCK_MONOTONIC, &at);
+    while (rc != 0 && errno == EINTR);
+    if (rc == 0)
+        note_post(r->wake);
+    return rc == 0;
+}
+
+void node_await(struct node *n, struct request *r, raft_time until)
+{
     struct shared *s = NULL;
     bool finished = false;
 
-    while (sem_clockwait(r->wake, CLOCK_MONOTONIC, &at) != 0) {
-        if (errno == EINTR)
-            continue;
-        s = node_lock(n);
-        finished = r->state != REQUEST_WAITING;
-        request_abandon(s, r);
-        node_unlock(n, &s);
-        if (!finished)
+    if (r->look_at != 0) {
+        if (await_post(r, r->look_at))
             return;
-        at = time_of(RAFT_NEVER / 2000); /* it was finished just now: the post is on its way */
+        s = node_lock(n);
+        node_unlock(n, &s); /* settles */
     }
-    note_post(r->wake);
+    if (await_post(r, until))
+        return;
+    s = node_lock(n);
+    finished = r->state != REQUEST_WAITING;
+    request_abandon(s, r);
+    node_unlock(n, &s);
+    if (finished)
+        (void)await_post(r, RAFT_NEVER / 2000); /* just now: the post is on its way */
 }
 
 void node_pause(struct node *n, struct shared *s, raft_time until)

@@ -122,6 +122,8 @@ enum service_code service_await_entry(struct node *n, struct request *q, raft_ti
         return SERVICE_OK;
     case REQUEST_LOST:
         return SERVICE_LOST;
+    case REQUEST_BUSY:
+        return SERVICE_BUSY;
     case REQUEST_WAITING:
     case REQUEST_UNKNOWN:
         break;
@@ -147,8 +149,6 @@ static enum service_code begin_write(struct shared *s, const struct service_writ
                                      struct request *q)
 {
     enum service_code code = service_leads(s);
-    struct raft_status status;
-    raft_index index = 0;
 
     if (code != SERVICE_OK)
         return code;
@@ -157,11 +157,7 @@ static enum service_code begin_write(struct shared *s, const struct service_writ
             s->room_at = 0; /* the snapshotter looks, and the timer hands over where others have room */
         return SERVICE_NO_SPACE;
     }
-    raft_status(s->raft, &status);
-    index = shared_propose(s, clock_now_ms(), e, NULL);
-    if (index == 0)
-        return SERVICE_BUSY;
-    request_begin_write(s, q, index, status.term);
+    request_gather(s, clock_now_ms(), q, e);
     return SERVICE_OK;
 }
 

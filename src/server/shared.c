@@ -390,6 +390,7 @@ int shared_open(struct shared *s, const struct shared_start *start, struct log_s
 
 void shared_close(struct shared *s)
 {
+    requests_give_up(s);
     if (s->tail.ring != NULL)
         tail_clear(&s->tail);
     raft_free(s->raft);

@@ -156,7 +156,7 @@ void run_all(struct subject *m)
         any = run_role(m, &timer_ops, 0, m->timer);
         any = run_role(m, &writer_ops, 0, m->writer) || any;
         any = run_role(m, &applier_ops, 0, m->applier) || any;
-        requests_settle_reads(&m->s);
+        requests_settle(&m->s, m->now);
         if (!any && m->s.staged != m->s.visible) {
             m->now = applier_ops.due(&m->s, 0); /* a few milliseconds later it commits */
             any = true;

@@ -111,7 +111,7 @@ START_TEST(a_lone_member_confirms_its_reads_itself)
     make_leader(&m);
 
     ck_assert(request_begin_read(&m.s, m.now, &r));
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
 
     ck_assert_int_eq(r.state, REQUEST_DONE); /* all is applied, and committed by the map */
     member_end(&m);
@@ -134,10 +134,10 @@ START_TEST(a_read_waits_for_a_quorum_and_for_the_map)
     ck_assert_uint_eq(status_of(&m).commit, index);
 
     ck_assert(request_begin_read(&m.s, m.now, &r));
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
     ck_assert_int_eq(r.state, REQUEST_WAITING);
     deliver_ack(&m, 2, index); /* the round is confirmed, the entry is not applied */
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
     ck_assert_int_eq(r.state, REQUEST_WAITING);
     ck_assert_uint_eq(r.index, index);
     run_all(&m);
@@ -162,21 +162,21 @@ START_TEST(later_rounds_do_not_put_a_read_off)
     deliver_ack(&m, 2, index);
     ck_assert(request_begin_read(&m.s, m.now, &first));
     deliver_ack(&m, 2, index);
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
     applier_ops.take(&m.s, m.now, 0, m.applier); /* this batch is on its way, and the next entries come */
     propose_set(&m, "k", "2");
     run_role(&m, &writer_ops, 0, m.writer);
     deliver_ack(&m, 2, index + 1);
     ck_assert(request_begin_read(&m.s, m.now, &second));
     deliver_ack(&m, 2, index + 1);
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
 
     applier_ops.work(m.applier);
     applier_ops.done(&m.s, m.now, 0, m.applier);
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
     ck_assert_int_eq(first.state, REQUEST_WAITING);      /* the result is known, but no view shows it yet */
     ck_assert(run_role(&m, &applier_ops, 0, m.applier)); /* so it commits before it applies more */
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
 
     ck_assert_int_eq(first.state, REQUEST_DONE);
     ck_assert_int_eq(second.state, REQUEST_WAITING);
@@ -196,10 +196,10 @@ START_TEST(reads_are_lost_with_the_leadership)
     last = (struct raft_pos){status_of(&m).last, status_of(&m).term};
     ck_assert(request_begin_read(&m.s, m.now, &r[0]));
     ck_assert(request_begin_read(&m.s, m.now, &r[1]));
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
 
     deliver_append(&m, 2, last.term + 1, last, 0, NULL, 0);
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
 
     ck_assert_int_eq(r[0].state, REQUEST_LOST);
     ck_assert_int_eq(r[1].state, REQUEST_LOST);
@@ -225,11 +225,11 @@ START_TEST(a_confirmed_read_survives_the_leadership)
     deliver_ack(&m, 2, index);
     ck_assert(request_begin_read(&m.s, m.now, &r));
     deliver_ack(&m, 2, index);
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
 
     last = (struct raft_pos){index, status_of(&m).term};
     deliver_append(&m, 2, last.term + 1, last, 0, NULL, 0);
-    requests_settle_reads(&m.s);
+    requests_settle(&m.s, m.now);
     ck_assert_int_eq(r.state, REQUEST_WAITING);
     run_all(&m);
 
@@ -286,6 +286,142 @@ START_TEST(a_read_without_a_quorum_is_lost_in_time)
 }
 END_TEST
 
+/* ---- writes that gather ---- */
+
+static void gather(struct request *r)
+{
+    struct command c = {.op = COMMAND_SET, .key = view_of_text("k"), .value = view_of_text("v")};
+
+    *r = (struct request){0};
+    request_gather(&m.s, m.now, r, command_entry(&c));
+    requests_settle(&m.s, m.now);
+}
+
+/* A leader of three with `count` entries on their way. */
+static void lead_with_in_flight(unsigned count)
+{
+    member_open(&m, 1, 3, NOBODY_PORT);
+    lead_with(&m, 0);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_uint_ne(propose_set(&m, "k", "v"), 0);
+}
+
+START_TEST(who_is_alone_is_proposed_at_once)
+{
+    struct request r;
+
+    lead_with_in_flight(0);
+    gather(&r);
+    ck_assert_uint_eq(r.index, status_of(&m).last);
+    ck_assert_ptr_null(m.s.requests.gathered);
+    member_end(&m);
+}
+END_TEST
+
+START_TEST(writes_gather_until_they_are_as_many_as_are_on_their_way)
+{
+    struct request r[3];
+    raft_index last = 0;
+
+    lead_with_in_flight(3);
+    last = status_of(&m).last;
+    gather(&r[0]);
+    gather(&r[1]);
+    ck_assert_uint_eq(status_of(&m).last, last);
+    ck_assert_uint_eq(m.s.requests.waiting, 2);
+    gather(&r[2]);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_eq(r[i].index, last + 1 + i); /* in the order in which they came */
+    ck_assert_uint_eq(m.s.requests.waiting, 3);
+    member_end(&m);
+}
+END_TEST
+
+START_TEST(what_has_gathered_goes_when_the_others_have_arrived)
+{
+    struct request r;
+    raft_index last = 0;
+
+    lead_with_in_flight(3);
+    last = status_of(&m).last;
+    gather(&r);
+    run_all(&m);
+    deliver_ack(&m, 2, last);
+    requests_settle(&m.s, m.now);
+    ck_assert_uint_eq(r.index, last + 1);
+    member_end(&m);
+}
+END_TEST
+
+START_TEST(what_has_gathered_goes_after_a_moment)
+{
+    struct request r;
+    raft_index last = 0;
+
+    lead_with_in_flight(3);
+    last = status_of(&m).last;
+    gather(&r);
+    ck_assert_uint_gt(r.look_at, m.now);
+    ck_assert_uint_le(r.look_at, m.now + HEARTBEAT_MS);
+    m.now = r.look_at;
+    requests_settle(&m.s, m.now);
+    ck_assert_uint_eq(r.index, last + 1);
+    member_end(&m);
+}
+END_TEST
+
+/* What was never proposed surely never happens: whoever waits for it is told so. */
+START_TEST(what_has_gathered_is_lost_with_the_leadership)
+{
+    struct request r;
+
+    lead_with_in_flight(3);
+    gather(&r);
+    deliver_append(&m, 3, status_of(&m).term + 1, (struct raft_pos){1, 1}, 1, NULL, 0);
+    requests_settle(&m.s, m.now);
+    ck_assert_int_eq(r.state, REQUEST_LOST);
+    ck_assert_uint_eq(m.s.requests.waiting, 0);
+    member_end(&m);
+}
+END_TEST
+
+START_TEST(what_has_gathered_may_be_abandoned)
+{
+    struct request r[3];
+
+    lead_with_in_flight(4);
+    for (unsigned i = 0; i < 3; i++)
+        gather(&r[i]);
+    request_abandon(&m.s, &r[1]);
+    ck_assert_int_eq(r[1].state, REQUEST_LOST);
+    request_abandon(&m.s, &r[2]);
+    request_abandon(&m.s, &r[0]);
+    ck_assert_ptr_null(m.s.requests.gathered);
+    ck_assert_ptr_null(m.s.requests.gathered_end);
+    ck_assert_uint_eq(m.s.requests.gathered_count, 0);
+    ck_assert_uint_eq(m.s.requests.waiting, 0);
+    gather(&r[0]);
+    requests_give_up(&m.s);
+    ck_assert_int_eq(r[0].state, REQUEST_LOST);
+    member_end(&m);
+}
+END_TEST
+
+START_TEST(too_much_unfinished_is_refused)
+{
+    struct request r;
+
+    lead_with_in_flight(0);
+    while (propose_set(&m, "k", "v") != 0)
+        ;
+    gather(&r);
+    m.now += HEARTBEAT_MS;
+    requests_settle(&m.s, m.now);
+    ck_assert_int_eq(r.state, REQUEST_BUSY);
+    member_end(&m);
+}
+END_TEST
+
 /* ---- the end ---- */
 
 /* Those with a semaphore go into the list of those to be woken, in the order in which they were finished. */
@@ -319,7 +455,10 @@ END_TEST
 
 TEST_MAIN("request", a_write_is_done_when_its_entry_is_applied, a_write_is_lost_when_another_term_has_its_place,
           writes_of_one_bucket_do_not_disturb_each_other, an_abandoned_write_is_forgotten,
-          no_read_begins_without_a_leader, a_lone_member_confirms_its_reads_itself,
+          who_is_alone_is_proposed_at_once, writes_gather_until_they_are_as_many_as_are_on_their_way,
+          what_has_gathered_goes_when_the_others_have_arrived, what_has_gathered_goes_after_a_moment,
+          what_has_gathered_is_lost_with_the_leadership, what_has_gathered_may_be_abandoned,
+          too_much_unfinished_is_refused, no_read_begins_without_a_leader, a_lone_member_confirms_its_reads_itself,
           a_read_waits_for_a_quorum_and_for_the_map, later_rounds_do_not_put_a_read_off,
           reads_are_lost_with_the_leadership, a_confirmed_read_survives_the_leadership, reads_may_be_abandoned_anywhere,
           a_read_without_a_quorum_is_lost_in_time, giving_up_finishes_all)

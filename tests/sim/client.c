@@ -1,5 +1,5 @@
 /* client.c -- clients of the map: they write unique values to a few keys, read them back on any member, give up, and try
- * elsewhere. They use what src/server/service.c uses: shared_propose, request_begin_*, and a view of the map. */
+ * elsewhere. They use what src/server/service.c uses: request_gather, request_begin_read, and a view of the map. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,25 +81,14 @@ static bool begin_write(struct world *w, struct client *c, struct machine *m, st
 {
     enum op_kind kind = sim_chance(w, w->config.deletes) ? OP_DELETE : OP_SET;
     struct raft_status status;
-    struct entry *e = NULL;
-    struct op *op = NULL;
-    raft_index index = 0;
 
+    raft_status(m->shared.raft, &status);
+    if (status.role != RAFT_LEADER)
+        return false;
     if (sim_chance(w, w->config.conditions))
         kind = OP_SET_IF;
     p->op = op_new(w, c, kind, key);
-    op = &w->ops[p->op];
-    e = write_entry(w, c, op);
-    raft_status(m->shared.raft, &status);
-    if (status.role == RAFT_LEADER)
-        index = shared_propose(&m->shared, machine_ms(m), e, NULL);
-    if (index == 0) {
-        entry_unref(e);
-        w->op_count--; /* surely not applied, and nobody else has seen it */
-        return false;
-    }
-    op->index = index;
-    request_begin_write(&m->shared, &p->request, index, status.term);
+    request_gather(&m->shared, machine_ms(m), &p->request, write_entry(w, c, &w->ops[p->op]));
     return true;
 }
 
@@ -182,7 +171,8 @@ static void client_gives_up(struct world *w, struct client *c, struct machine *m
         p->active = false;
         if (m->up && m->life == c->life)
             request_abandon(&m->shared, &p->request);
-        if (op->kind == OP_READ)
+        op->index = p->request.index;
+        if (op->kind == OP_READ || p->request.state == REQUEST_LOST)
             op->outcome = OP_NEVER;
         else
             trace(w, TRACE_RETURN, m, c->number, OP_PENDING, op->value, op->index);
@@ -197,11 +187,12 @@ static void write_done(struct world *w, struct client *c, struct pending *p)
     const struct command_result *r = &p->request.result;
 
     p->active = false;
+    op->index = p->request.index;
     if (p->request.state == REQUEST_UNKNOWN) {
         trace(w, TRACE_RETURN, &w->machines[c->machine], c->number, OP_PENDING, op->value, op->index);
         return;
     }
-    if (p->request.state == REQUEST_LOST) {
+    if (p->request.state == REQUEST_LOST || p->request.state == REQUEST_BUSY) {
         op_returns(w, c, op, OP_NEVER);
         return;
     }

@@ -295,7 +295,7 @@ void machine_touched(struct machine *m)
 {
     struct world *w = m->world;
 
-    requests_settle_reads(&m->shared);
+    requests_settle(&m->shared, machine_ms(m));
     m->shared.requests.finished = m->shared.requests.finished_end = NULL; /* nobody sleeps here */
     tell_events(m);
     raft_check(m->shared.raft);
