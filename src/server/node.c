@@ -135,7 +135,11 @@ static int open_shared(struct node *n, struct why *why)
         .log_max_bytes = o->log_max_bytes,
     };
 
-    return shared_open(&n->shared, &start, n->log, n->kv, clock_now_ms(), why);
+    int err = shared_open(&n->shared, &start, n->log, n->kv, clock_now_ms(), why);
+
+    if (err == 0)
+        transfer_recall(&n->shared, datadir_incoming_path(o->datadir));
+    return err;
 }
 
 static bool is_loopback(const char *address)

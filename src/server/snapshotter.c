@@ -23,7 +23,8 @@ enum snapshotter_step {
     SNAPSHOTTER_COMPACT,
     SNAPSHOTTER_DUMP,
     SNAPSHOTTER_REMOVE, /* our dump: nobody needs it any more */
-    SNAPSHOTTER_DROP    /* what we were being sent: we have caught up otherwise */
+    SNAPSHOTTER_DROP,   /* what we were being sent: we have caught up otherwise */
+    SNAPSHOTTER_RECALL  /* what we were being sent before our start: how much of it is good */
 };
 
 struct snapshotter_job {
@@ -33,6 +34,7 @@ struct snapshotter_job {
     uint64_t cluster;
     raft_index target, settled;
     struct dump_id id;
+    uint64_t good; /* bytes */
     bool looks; /* for room: */
     bool was_full, full;
     uint64_t largest;
@@ -125,8 +127,13 @@ static uint64_t entries_worth_a_map(const struct shared *s)
 
 static bool incoming_is_stale(const struct shared *s, const struct raft_status *status)
 {
-    return s->incoming.state == TRANSFER_RECEIVING && !s->incoming.writing &&
+    return (s->incoming.state == TRANSFER_RECEIVING || s->incoming.state == TRANSFER_LEFT) && !s->incoming.writing &&
            status->applied >= s->incoming.id.pos.index;
+}
+
+static bool incoming_is_offered(const struct shared *s)
+{
+    return s->incoming.state == TRANSFER_LEFT && s->incoming.offered;
 }
 
 static raft_time snapshotter_due(const struct shared *s, unsigned which)
@@ -139,7 +146,7 @@ static raft_time snapshotter_due(const struct shared *s, unsigned which)
     if (s->failure != 0 || s->stopping)
         return RAFT_NEVER;
     raft_status(s->raft, &status);
-    if (incoming_is_stale(s, &status))
+    if (incoming_is_stale(s, &status) || incoming_is_offered(s))
         return 0;
     if (s->dump.ready && dump_is_kept_until(s) < due)
         due = dump_is_kept_until(s);
@@ -170,6 +177,9 @@ static void snapshotter_take(struct shared *s, raft_time now, unsigned which, vo
     if (incoming_is_stale(s, &status)) {
         s->incoming.writing = true; /* no new transfer begins while the file of the old one is removed */
         j->step = SNAPSHOTTER_DROP;
+    } else if (incoming_is_offered(s)) {
+        s->incoming.writing = true;
+        j->step = SNAPSHOTTER_RECALL;
     } else if (s->dump.ready && dump_is_kept_until(s) <= now) {
         s->dump.ready = false;
         j->step = SNAPSHOTTER_REMOVE;
@@ -206,6 +216,9 @@ static void snapshotter_work(void *job)
         break;
     case SNAPSHOTTER_DROP:
         j->err = dump_file_remove(j->incoming_path);
+        break;
+    case SNAPSHOTTER_RECALL:
+        j->err = dump_file_whole(j->incoming_path, &j->cancel, &j->good);
         break;
     }
 }
@@ -293,6 +306,9 @@ static void snapshotter_done(struct shared *s, raft_time now, unsigned which, vo
         break;
     case SNAPSHOTTER_DROP:
         s->incoming = (struct transfer_in){.state = TRANSFER_IDLE};
+        break;
+    case SNAPSHOTTER_RECALL:
+        transfer_recalled(s, j->good, j->err);
         break;
     }
 }

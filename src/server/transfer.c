@@ -130,6 +130,43 @@ int transfer_answered(struct shared *s, raft_time now, const struct hello *h, co
 
 /* ---- the receiving side ---- */
 
+void transfer_recall(struct shared *s, const char *path)
+{
+    struct raft_status status;
+    uint64_t cluster = 0;
+    struct raft_pos pos = {0, 0};
+    int err = dump_file_peek(path, &cluster, &pos);
+
+    if (err == ERR_NOT_FOUND)
+        return;
+    raft_status(s->raft, &status);
+    if (err == 0 && cluster == s->cluster && pos.index > status.applied)
+        s->incoming = (struct transfer_in){.state = TRANSFER_LEFT, .id.pos = pos};
+    else
+        (void)dump_file_remove(path); /* if it cannot be removed, the next one takes its place */
+}
+
+void transfer_recalled(struct shared *s, uint64_t good, int err)
+{
+    struct transfer_in *t = &s->incoming;
+
+    t->writing = false;
+    t->offered = false;
+    t->state = TRANSFER_RECEIVING;
+    t->have = err == 0 && good <= t->id.size ? good : 0;
+    if (t->have == t->id.size)
+        t->state = TRANSFER_COMPLETE;
+    log_info("receiving the map goes on: index=%llu bytes=%llu of=%llu", (unsigned long long)t->id.pos.index,
+             (unsigned long long)t->have, (unsigned long long)t->id.size);
+}
+
+/* The map as of one position is the same bytes wherever it is dumped. So what we have is the beginning of what is offered; if it
+ * were not, its checksum would tell at the end, and it would be sent anew. */
+static bool is_what_was_left(const struct transfer_in *t, const struct dump_id *id)
+{
+    return t->state == TRANSFER_LEFT && t->id.pos.index == id->pos.index && t->id.pos.term == id->pos.term;
+}
+
 static void owe_answer(struct shared *s, raft_id to, const struct dump_id *id, uint64_t offset)
 {
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
@@ -153,6 +190,11 @@ int transfer_came(struct shared *s, raft_time now, const struct hello *h, const 
         if (dump_id_equal(&t->id, &c->dump))
             owe_answer(s, c->from, &t->id, t->have);
         return 0;
+    }
+    if (is_what_was_left(t, &c->dump)) {
+        t->id = c->dump;
+        t->offered = true;
+        return 0; /* it will ask again */
     }
     if (t->state == TRANSFER_IDLE || !dump_id_equal(&t->id, &c->dump)) {
         log_info("receiving the map: from=%llu index=%llu bytes=%llu", (unsigned long long)c->from,

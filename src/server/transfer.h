@@ -2,8 +2,9 @@
  * it. wire/transfer.h has the frames.
  *
  * The leader sends chunks of a file (snapshotter.c writes it, sender.c sends it) when no message of the core is due; the
- * other side answers how far it is, and that is where the leader goes on: after a lost connection, a restart of either, and
- * with another leader that has the same file. Nothing waits for a slow receiver but its own chunks. */
+ * other side answers how far it is, and that is where the leader goes on: after a lost connection, and after a restart of the
+ * receiver. A leader's dump is of the position at which the leader was, and so another leader's is another one: then the
+ * transfer begins anew. So a member that fell behind gets one map for each leader that it lives to see meanwhile. Nothing waits for a slow receiver but its own chunks. */
 #ifndef SERVER_TRANSFER_H
 #define SERVER_TRANSFER_H
 
@@ -47,6 +48,7 @@ struct transfer_answer {
 /* The receiving side: there is one transfer at a time, at DATADIR/incoming. */
 enum transfer_state {
     TRANSFER_IDLE,
+    TRANSFER_LEFT, /* the file is from before our start; of `id` we know the position alone until a leader offers it */
     TRANSFER_RECEIVING,
     TRANSFER_COMPLETE, /* all of it is on disk: the applier's turn */
     TRANSFER_LOADING   /* the applier is at it */
@@ -54,6 +56,7 @@ enum transfer_state {
 struct transfer_in {
     enum transfer_state state;
     bool writing; /* somebody has the file; chunks that come meanwhile are dropped */
+    bool offered; /* TRANSFER_LEFT: a leader sends just that dump: the snapshotter looks how much of it is good */
     struct dump_id id;
     uint64_t have; /* bytes */
 };
@@ -73,6 +76,10 @@ int transfer_answered(struct shared *s, raft_time now, const struct hello *h, co
 
 /* ---- the receiving side ---- */
 
+/* At a start: whether the file at `path` is of a map that we lack. Else it goes. */
+void transfer_recall(struct shared *s, const char *path);
+/* The snapshotter has looked at it (err 0): the first `good` bytes are of use. */
+void transfer_recalled(struct shared *s, uint64_t good, int err);
 /* A chunk came. TRANSFER_WRITE: write it (transfer_write), then say so (transfer_wrote); 0: it is dealt with;
  * ERR_MALFORMED: its sender speaks for another. */
 #define TRANSFER_WRITE 1

@@ -368,10 +368,11 @@ static int remove_scratch(const struct datadir *d, struct why *why)
     return err;
 }
 
-/* What is on its way from one member to another is of no use to another life of ours. */
+/* What was on its way from us to another member is of no use to another life of ours; what was on its way to us may be
+ * (transfer_recall), unless it is wiped. */
 static int remove_dumps(const struct datadir *d, struct why *why)
 {
-    const char *const paths[] = {d->dump_path, d->dump_fresh_path, d->incoming_path};
+    const char *const paths[] = {d->dump_path, d->dump_fresh_path, d->wipe ? d->incoming_path : d->dump_fresh_path};
     int beside = env_remove_beside(d->kv_path);
 
     if (beside != 0)

@@ -6,10 +6,10 @@
  *         log/            LMDB environment of the log (log_store.h)
  *         kv/             LMDB environment of the map (kv_store.h)
  *         dump, dump.new  the map for members that fell behind, and while it is being written (dump_file.h)
- *         incoming        the same, on its way from a leader to us
- *         kv.next/        the map while it is loaded from that (env.h)
+ *         kv.next/        the map while it is loaded from the next (env.h)
  *         scratch.XXXXXX  a backup, or what is to be restored, for the moment before it loses its name; a start removes these
- *                         five
+ *                         four
+ *         incoming        the dump, on its way from a leader to us; after a start it goes on where it was
  *         recover-TIME/   what raftd recover has kept before it changed it; nobody removes it
  *
  * Directories are synced after each file that is made or renamed in them, the parent of a new DATADIR too. */

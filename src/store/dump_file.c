@@ -18,6 +18,7 @@
 
 #define DISK_RESERVE (8u << 20)  /* what a dump leaves free: the log and the map are more important */
 #define HEADER_BYTES (32u << 10) /* a header is shorter */
+#define PIECE_BYTES  (1u << 20)  /* read at once */
 
 struct dump_file {
     char *path;
@@ -96,34 +97,39 @@ int dump_file_read(struct dump_file *f, uint64_t offset, void *out, size_t size)
     return 0;
 }
 
-static int read_id(struct dump_file *f, struct dump_id *id)
+/* *d has got the header. */
+static int read_header(struct dump_file *f, struct dump_decoder *d)
 {
     size_t size = f->size < HEADER_BYTES ? (size_t)f->size : HEADER_BYTES;
-    uint8_t *head = NULL;
-    uint8_t sum[8];
-    struct dump_decoder *d = NULL;
+    uint8_t *head = xmalloc(size + 1);
     enum dump_step step = DUMP_WANTS_MORE;
     struct dump_record record;
-    int err = 0;
+    int err = dump_file_read(f, 0, head, size);
 
-    if (f->size < DUMP_LEAST_BYTES)
-        return ERR_CORRUPT;
-    head = xmalloc(size);
-    d = dump_decoder_new();
-    err = dump_file_read(f, 0, head, size);
-    if (err == 0)
-        err = dump_file_read(f, f->size - sizeof sum, sum, sizeof sum);
     if (err == 0) {
         dump_decoder_feed(d, view_of(head, size));
         err = dump_decoder_next(d, &step, &record);
     }
-    if (err == 0 && step != DUMP_HEADER)
-        err = ERR_CORRUPT;
+    free(head);
+    return err == 0 && step != DUMP_HEADER ? ERR_CORRUPT : err;
+}
+
+static int read_id(struct dump_file *f, struct dump_id *id)
+{
+    uint8_t sum[8];
+    struct dump_decoder *d = NULL;
+    int err = 0;
+
+    if (f->size < DUMP_LEAST_BYTES)
+        return ERR_CORRUPT;
+    d = dump_decoder_new();
+    err = read_header(f, d);
+    if (err == 0)
+        err = dump_file_read(f, f->size - sizeof sum, sum, sizeof sum);
     if (err == 0)
         *id =
             (struct dump_id){.pos = dump_decoder_header(d)->position, .size = f->size, .checksum = codec_get_u64(sum)};
     dump_decoder_free(d);
-    free(head);
     return err;
 }
 
@@ -203,4 +209,71 @@ int dump_file_publish(struct dump_file *f, const char *path)
 int dump_file_remove(const char *path)
 {
     return unlink(path) == 0 || errno == ENOENT ? 0 : err_from_errno(errno);
+}
+
+int dump_file_peek(const char *path, uint64_t *cluster, struct raft_pos *pos)
+{
+    struct dump_file *f = dump_file_new(path);
+    struct dump_decoder *d = dump_decoder_new();
+    int err = dump_file_open(f, NULL);
+
+    if (err == 0)
+        err = read_header(f, d);
+    if (err == 0) {
+        *cluster = dump_decoder_header(d)->cluster;
+        *pos = dump_decoder_header(d)->position;
+    }
+    dump_decoder_free(d);
+    dump_file_free(f);
+    return err;
+}
+
+/* As many bytes as end a step of the decoder are good: what comes behind them is not all there, or wrong. */
+static int take_steps(struct dump_decoder *d, uint64_t *whole)
+{
+    enum dump_step step = DUMP_HEADER;
+    struct dump_record record;
+    int err = 0;
+
+    while (err == 0 && step != DUMP_WANTS_MORE && step != DUMP_END) {
+        err = dump_decoder_next(d, &step, &record);
+        if (err == 0 && step != DUMP_WANTS_MORE)
+            *whole = dump_decoder_offset(d);
+    }
+    return err;
+}
+
+static int read_whole(struct dump_file *f, struct dump_decoder *d, const atomic_bool *cancel, uint64_t *whole)
+{
+    uint8_t *piece = xmalloc(PIECE_BYTES);
+    int err = 0;
+
+    for (uint64_t at = 0; err == 0 && at < f->size;) {
+        size_t size = f->size - at < PIECE_BYTES ? (size_t)(f->size - at) : PIECE_BYTES;
+
+        err = atomic_load(cancel) ? ERR_STOPPED : dump_file_read(f, at, piece, size);
+        if (err != 0)
+            break;
+        at += size;
+        dump_decoder_feed(d, view_of(piece, size));
+        err = take_steps(d, whole);
+    }
+    free(piece);
+    return err == ERR_CORRUPT && *whole > 0 ? 0 : err;
+}
+
+int dump_file_whole(const char *path, const atomic_bool *cancel, uint64_t *whole)
+{
+    struct dump_file *f = dump_file_new(path);
+    struct dump_decoder *d = dump_decoder_new();
+    uint64_t size = 0;
+    int err = dump_file_open(f, NULL);
+
+    if (err == 0)
+        err = read_whole(f, d, cancel, &size);
+    if (err == 0)
+        *whole = size;
+    dump_decoder_free(d);
+    dump_file_free(f);
+    return err;
 }

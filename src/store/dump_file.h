@@ -4,6 +4,7 @@
 #ifndef STORE_DUMP_FILE_H
 #define STORE_DUMP_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,5 +40,13 @@ int dump_file_sync(struct dump_file *f);
 int dump_file_publish(struct dump_file *f, const char *path);
 
 int dump_file_remove(const char *path); /* 0 if it is not there */
+
+/* ---- of a dump that is there in part, its beginning ---- */
+
+/* What its header says. Errors as dump_file_open. */
+int dump_file_peek(const char *path, uint64_t *cluster, struct raft_pos *pos);
+/* How many bytes of it hold together: the header, records in order as far as they are whole, the trailer if it is right. Reads
+ * all of it. ERR_STOPPED: *cancel became true; ERR_NOT_FOUND, ERR_CORRUPT: not even a header; ERR_FORMAT, ERR_IO. */
+int dump_file_whole(const char *path, const atomic_bool *cancel, uint64_t *whole);
 
 #endif

@@ -32,6 +32,17 @@ void disk_files_clear(struct machine *m)
     bytes_init(&m->incoming, SIM_FILE_MAX);
 }
 
+/* A start removes the one, and finds of the other what a crash has left. */
+void disk_files_start(struct machine *m)
+{
+    m->world->current = m;
+    if (m->dump.limit == 0)
+        disk_files_clear(m);
+    bytes_reset(&m->dump);
+    if (m->incoming.size > 0 && sim_chance(m->world, 300))
+        m->incoming.size = sim_below(m->world, m->incoming.size);
+}
+
 struct dump_file *dump_file_new(const char *path)
 {
     struct dump_file *f = xcalloc(1, sizeof *f);
@@ -59,6 +70,43 @@ void dump_file_free(struct dump_file *f)
 bool dump_file_is_open(const struct dump_file *f)
 {
     return f->reading;
+}
+
+int dump_file_peek(const char *path, uint64_t *cluster, struct raft_pos *pos)
+{
+    struct dump_decoder *d = dump_decoder_new();
+    struct dump_record record;
+    enum dump_step step = DUMP_WANTS_MORE;
+    int err = file_at(path)->size == 0 ? ERR_NOT_FOUND : 0;
+
+    dump_decoder_feed(d, bytes_view(file_at(path)));
+    if (err == 0)
+        err = dump_decoder_next(d, &step, &record);
+    if (err == 0 && step != DUMP_HEADER)
+        err = ERR_CORRUPT;
+    if (err == 0) {
+        *cluster = dump_decoder_header(d)->cluster;
+        *pos = dump_decoder_header(d)->position;
+    }
+    dump_decoder_free(d);
+    return err;
+}
+
+int dump_file_whole(const char *path, const atomic_bool *cancel, uint64_t *whole)
+{
+    struct dump_decoder *d = dump_decoder_new();
+    struct dump_record record;
+    enum dump_step step = DUMP_HEADER;
+
+    (void)cancel;
+    dump_decoder_feed(d, bytes_view(file_at(path)));
+    while (step != DUMP_WANTS_MORE && step != DUMP_END) {
+        CHECK(dump_decoder_next(d, &step, &record) == 0); /* nothing damages it here */
+        if (step != DUMP_WANTS_MORE)
+            *whole = dump_decoder_offset(d);
+    }
+    dump_decoder_free(d);
+    return 0;
 }
 
 static int read_id(const struct dump_file *f, struct dump_id *id)

@@ -337,8 +337,10 @@ void machine_start(struct machine *m)
     };
     int err = 0;
 
-    disk_files_clear(m);
+    disk_files_start(m);
     err = shared_open(&m->shared, &start, &m->log, &m->kv, machine_ms(m), &why);
+    if (err == 0)
+        transfer_recall(&m->shared, SIM_INCOMING);
     if (err == ERR_IO) { /* the disk failed at that very moment: status 1, and somebody starts it again */
         sim_push(w, sim_between(w, 1000, 1000000), EVENT_START, m->slot, m->life, 0);
         return;

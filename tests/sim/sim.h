@@ -145,6 +145,7 @@ void disk_map_clear(struct kv_store *s);
 void disk_map_synced(struct kv_store *s); /* no power cut undoes what is committed now */
 uint64_t map_slot_hash(unsigned key, const struct map_slot *slot);
 void disk_files_clear(struct machine *m);
+void disk_files_start(struct machine *m);
 /* The end of the process: the open transaction is gone, and so many committed ones, as far as they are known. */
 void disk_map_crash(struct kv_store *s, unsigned transactions);
 
