@@ -5,7 +5,9 @@
 #include "server/shared.h"
 #include "store/dump_file.h"
 
-#define WINDOW_BYTES (1u << 20) /* sent and not yet answered */
+#define WINDOW_MAX   (1u << 20)
+#define WINDOW_FIRST (64u << 10)
+#define WINDOW_MIN   (4u << 10)
 #define AWAIT_FACTOR 50u /* so many times the patience, a file waits for a receiver that is silent: it may restart */
 #define REST_FACTOR  2u  /* a chunk is followed by a rest of so many times what it took, and a millisecond */
 
@@ -42,7 +44,7 @@ raft_time transfer_due(const struct shared *s, const struct peer *p)
         return RAFT_NEVER;
     if (!sends_current(s, t))
         return 0;
-    if (t->known && t->sent < t->id.size && t->sent - t->acked < WINDOW_BYTES && t->send_at < t->ask_at)
+    if (t->known && t->sent < t->id.size && t->sent - t->acked < t->window && t->send_at < t->ask_at)
         return t->send_at;
     return t->ask_at;
 }
@@ -54,6 +56,8 @@ static void begin(struct shared *s, struct transfer_out *t)
     t->id = s->dump.id;
     t->acked = 0;
     t->sent = 0;
+    t->window = WINDOW_FIRST;
+    t->mark = 0;
     t->send_at = 0;
     t->ask_at = 0;
 }
@@ -67,11 +71,31 @@ static bool core_agrees(struct shared *s, raft_time now, const struct peer *p, c
     return raft_sending(s->raft, now, &m, 0);
 }
 
+/* What is under way delays the heartbeats and entries behind it. So no more is, than the link and the receiver's disk get done
+ * in a quarter of our patience, which is half an election timeout. */
+static void fit_window(const struct shared *s, struct transfer_out *t, raft_time took)
+{
+    raft_time goal = s->transfer_patience / 4;
+
+    if (took > goal && t->window / 2 >= WINDOW_MIN)
+        t->window /= 2;
+    else if (took <= goal / 2 && t->window * 2 <= WINDOW_MAX)
+        t->window *= 2;
+}
+
+static uint64_t chunk_size(const struct shared *s, const struct transfer_out *t)
+{
+    uint64_t size = t->id.size - t->sent;
+
+    if (size > t->window / 2)
+        size = t->window / 2;
+    return size < s->transfer_chunk ? size : s->transfer_chunk;
+}
+
 bool transfer_next(struct shared *s, raft_time now, struct peer *p, struct chunk *c, size_t *size)
 {
     struct transfer_out *t = &p->out;
     struct raft_status status;
-    uint64_t left = 0;
 
     raft_status(s->raft, &status);
     if (!t->wanted || !s->dump.ready || transfer_due(s, p) > now)
@@ -83,14 +107,20 @@ bool transfer_next(struct shared *s, raft_time now, struct peer *p, struct chunk
     if (!sends_current(s, t))
         begin(s, t);
     if (t->ask_at <= now) {
+        if (t->sent > t->acked)
+            fit_window(s, t, s->transfer_patience);
         t->known = false;
         t->sent = t->acked;
+        t->mark = 0;
         t->ask_at = now + s->transfer_patience;
     }
-    left = t->id.size - t->sent;
-    *size = !t->known ? 0 : left < s->transfer_chunk ? (size_t)left : s->transfer_chunk;
+    *size = t->known ? (size_t)chunk_size(s, t) : 0;
     *c = (struct chunk){.from = s->self, .to = p->id, .term = status.term, .dump = t->id, .offset = t->sent};
     t->sent += *size;
+    if (*size > 0 && t->mark == 0) {
+        t->mark = t->sent;
+        t->marked_at = now;
+    }
     return true;
 }
 
@@ -124,6 +154,10 @@ int transfer_answered(struct shared *s, raft_time now, const struct hello *h, co
             t->ask_at = now + s->transfer_patience;
         t->known = true;
         t->acked = a->offset;
+        if (t->mark != 0 && t->acked >= t->mark) {
+            fit_window(s, t, now - t->marked_at);
+            t->mark = 0;
+        }
     }
     return 0;
 }

@@ -30,12 +30,15 @@ struct transfer_out {
     bool wanted;         /* the core says that the peer needs the map, and it answers (transfer_look) */
     raft_time awaits_it; /* it needs it, but is silent: our file stays for it until then; 0: it does not */
     bool begun;          /* `id` is what we send; what follows is about it */
-    bool known;  /* it has said how far it is */
-    bool open;   /* the sender has the file open */
+    bool known;          /* it has said how far it is */
+    bool open;           /* the sender has the file open */
     struct dump_id id;
     uint64_t acked, sent; /* bytes */
-    raft_time send_at;    /* the next chunk leaves then at the earliest */
-    raft_time ask_at;     /* without an answer until then we ask how far it is */
+    uint64_t window;      /* sent and not yet answered, at most; it follows the speed of the link */
+    uint64_t mark;        /* when the answers have come this far, we know how long one takes; 0: nothing is timed */
+    raft_time marked_at;
+    raft_time send_at; /* the next chunk leaves then at the earliest */
+    raft_time ask_at;  /* without an answer until then we ask how far it is */
 };
 
 /* What we owe a leader that sends us the map: the newest answer says all. */

@@ -22,7 +22,7 @@
 
 struct dump_file {
     char *path;
-    int fd;            /* -1: closed */
+    int fd;        /* -1: closed */
     uint64_t size; /* as it was opened, or written so far */
 };
 

@@ -6,6 +6,7 @@
 #include "../store/store_test.h"
 #include "../suite.h"
 #include "server_test.h"
+#include "wire/dump.h"
 
 static struct subject m;
 
@@ -89,11 +90,54 @@ START_TEST(no_more_is_under_way_than_the_window)
     for (unsigned i = 0; i < 100; i++, m.now++)
         if (next(&offset, &size))
             sent += size;
-
-    ck_assert_uint_eq(sent, 1u << 20);
-    answer_from(3, CHUNK_BYTES_MAX);
+    ck_assert_uint_le(sent, 100u << 10);
+    answer_from(3, 64u << 10);
     ck_assert(next(&offset, &size));
     ck_assert_uint_eq(offset, sent);
+    member_end(&m);
+}
+END_TEST
+
+/* Sends what it may for 2 ms, then the other side answers all of it `ms` later: how much that was. */
+static uint64_t burst(raft_time ms)
+{
+    uint64_t offset = 0, first = 0, end = 0;
+    size_t size = 0;
+
+    for (unsigned i = 0; i < 200; i++) {
+        m.now += i % 4 == 0;
+        if (!next(&offset, &size))
+            continue;
+        first = end == 0 ? offset : first;
+        end = offset + size;
+    }
+    m.now += ms;
+    deliver_ack(&m, 2, status_of(&m).last);
+    answer_from(3, end);
+    return end - first;
+}
+
+/* A fast link is made use of; on a slow one, no more is under way than lets heartbeats through in time (D5). */
+START_TEST(the_window_follows_the_link)
+{
+    uint64_t offset = 0, before = 0, now = 0;
+    size_t size = 0;
+
+    begin_sending();
+    m.s.dump.id.size = 1u << 30;
+    m.s.transfer_chunk = CHUNK_BYTES_MAX;
+    m.s.transfer_patience = 4000; /* so that half a second is slow, and the time that this takes is nothing */
+    ck_assert(next(&offset, &size));
+    answer_from(3, 0);
+    before = burst(1);
+    for (unsigned i = 0; i < 10; i++)
+        now = burst(1);
+    ck_assert_uint_gt(now, 8 * before);
+    ck_assert_uint_ge(now, 1u << 20);
+    for (unsigned i = 0; i < 20; i++)
+        now = burst(1500);
+    ck_assert_uint_le(now, 8u << 10);
+    ck_assert_uint_gt(now, 0);
     member_end(&m);
 }
 END_TEST
@@ -297,6 +341,79 @@ START_TEST(a_disk_that_is_full_gone_or_broken)
 }
 END_TEST
 
+/* A dump of one record, for the cluster of the member. */
+static uint64_t make_dump(struct bytes *out, struct raft_pos pos)
+{
+    struct dump_encoder *e = dump_encoder_new();
+    struct dump_header *h = calloc(1, sizeof *h);
+    uint64_t sum = 0;
+
+    h->cluster = m.s.cluster;
+    h->position = pos;
+    bytes_init(out, 1u << 16);
+    dump_encode_header(e, h, out);
+    dump_encode_record(e, &(struct dump_record){.key = view_of_text("key"), .value = view_of_text("value"), .index = 1},
+                       out);
+    sum = dump_encode_end(e, out);
+    dump_encoder_free(e);
+    free(h);
+    return sum;
+}
+
+/* After a restart the leader that sends the same map goes on where its receiver was; a byte that was not written yet is sent
+ * again. Another leader's map, or one that we have by now, takes its place. */
+START_TEST(a_receiver_that_restarts_goes_on)
+{
+    struct chunk c = a_chunk(0, "");
+    struct bytes dump;
+    uint64_t all = 0;
+
+    member_open(&m, 1, 3, NOBODY_PORT);
+    c.dump.checksum = make_dump(&dump, c.dump.pos);
+    c.dump.size = all = dump.size;
+    c.bytes = view_of(dump.data, all - 25); /* the trailer takes 22 */
+    ck_assert_int_eq(came(&c), TRANSFER_WRITE);
+    owes(all - 25);
+
+    m.s.incoming = (struct transfer_in){.state = TRANSFER_IDLE};
+    transfer_recall(&m.s, m.incoming);
+    ck_assert_int_eq(m.s.incoming.state, TRANSFER_LEFT);
+    while (run_role(&m, &snapshotter_ops, 0, m.snapshotter))
+        ;
+    ck_assert_int_eq(m.s.incoming.state, TRANSFER_LEFT); /* until somebody sends that */
+    c.bytes = view_of(NULL, 0);
+    ck_assert_int_eq(came(&c), 0);
+    ck_assert(run_role(&m, &snapshotter_ops, 0, m.snapshotter));
+    ck_assert_int_eq(m.s.incoming.state, TRANSFER_RECEIVING);
+    ck_assert_uint_gt(m.s.incoming.have, 0);
+    ck_assert_uint_lt(m.s.incoming.have, all - 25); /* the record was not whole */
+    ck_assert_int_eq(came(&c), 0);
+    owes(m.s.incoming.have);
+    c.offset = m.s.incoming.have;
+    c.bytes = view_of(dump.data + c.offset, all - c.offset);
+    ck_assert_int_eq(came(&c), TRANSFER_WRITE);
+    ck_assert_int_eq(m.s.incoming.state, TRANSFER_COMPLETE);
+
+    m.s.incoming = (struct transfer_in){.state = TRANSFER_IDLE};
+    transfer_recall(&m.s, m.incoming);
+    c.dump.pos.index++;
+    c.offset = 0;
+    c.bytes = view_of(NULL, 0);
+    ck_assert_int_eq(came(&c), 0);
+    owes(0);
+    ck_assert_int_eq(m.s.incoming.state, TRANSFER_RECEIVING);
+
+    m.s.cluster++;
+    m.s.incoming = (struct transfer_in){.state = TRANSFER_IDLE};
+    transfer_recall(&m.s, m.incoming);
+    ck_assert_int_eq(m.s.incoming.state, TRANSFER_IDLE);
+    ck_assert(!path_exists(m.incoming));
+    m.s.cluster--;
+    bytes_clear(&dump);
+    member_end(&m);
+}
+END_TEST
+
 START_TEST(who_speaks_for_another_is_not_heard)
 {
     struct hello h = hello_from(3, 1);
@@ -312,8 +429,8 @@ START_TEST(who_speaks_for_another_is_not_heard)
 }
 END_TEST
 
-TEST_MAIN("transfer", it_asks_first_and_goes_on_where_the_other_is, no_more_is_under_way_than_the_window,
-          a_silent_receiver_is_asked_again, a_receiver_that_is_gone_pins_nothing, what_others_say_changes_nothing,
-          chunks_become_a_file, another_map_begins_anew_and_an_older_one_does_not,
-          a_chunk_that_comes_while_one_is_written_is_dropped, a_disk_that_is_full_gone_or_broken,
-          who_speaks_for_another_is_not_heard)
+TEST_MAIN("transfer", a_receiver_that_restarts_goes_on, it_asks_first_and_goes_on_where_the_other_is,
+          no_more_is_under_way_than_the_window, the_window_follows_the_link, a_silent_receiver_is_asked_again,
+          a_receiver_that_is_gone_pins_nothing, what_others_say_changes_nothing, chunks_become_a_file,
+          another_map_begins_anew_and_an_older_one_does_not, a_chunk_that_comes_while_one_is_written_is_dropped,
+          a_disk_that_is_full_gone_or_broken, who_speaks_for_another_is_not_heard)

@@ -325,6 +325,40 @@ START_TEST(a_kill_leaves_one_of_the_two)
 }
 END_TEST
 
+/* Of a dump that is there in part, what holds together is known; a wrong byte ends it. */
+START_TEST(a_part_is_good_as_far_as_it_is_whole)
+{
+    struct dump_id id = dump();
+    uint64_t cluster = 0, good = 0, last = 0;
+    struct raft_pos pos = {0, 0};
+    uint8_t byte = 0;
+    int fd = open(temp_path("dump"), O_RDWR);
+
+    ck_assert_int_eq(dump_file_peek(temp_path("dump"), &cluster, &pos), 0);
+    ck_assert_uint_eq(cluster, CLUSTER);
+    ck_assert_uint_eq(pos.index, end.index);
+    ck_assert_int_eq(dump_file_whole(temp_path("dump"), &cancel, &good), 0);
+    ck_assert_uint_eq(good, id.size);
+    ck_assert_int_eq(pread(fd, &byte, 1, (off_t)id.size - 30), 1); /* of the last value */
+    byte ^= 1;
+    ck_assert_int_eq(pwrite(fd, &byte, 1, (off_t)id.size - 30), 1);
+    ck_assert_int_eq(dump_file_whole(temp_path("dump"), &cancel, &good), 0);
+    ck_assert_uint_lt(good, id.size);
+    for (uint64_t size = id.size - 1; size > id.size / 100; size -= id.size / 100) {
+        ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
+        ck_assert_int_eq(dump_file_whole(temp_path("dump"), &cancel, &good), 0);
+        ck_assert_uint_le(good, size);
+        ck_assert(last == 0 || good <= last);
+        last = good;
+    }
+    ck_assert_int_eq(ftruncate(fd, 10), 0);
+    ck_assert_int_eq(dump_file_whole(temp_path("dump"), &cancel, &good), 0);
+    ck_assert_uint_eq(good, 0);
+    ck_assert_int_eq(dump_file_peek(temp_path("dump"), &cluster, &pos), ERR_CORRUPT);
+    close(fd);
+}
+END_TEST
+
 /* The map that takes over has as many readers as the one before it, and a view that outlives two of them still sees its own;
  * of each old file nothing is left once nobody sees it any more. */
 START_TEST(map_after_map_is_loaded)
@@ -366,6 +400,7 @@ static void add(TCase *tc)
     tcase_add_test(tc, readers_keep_what_they_see);
     tcase_add_test(tc, a_damaged_dump_leaves_the_old_map);
     tcase_add_test(tc, it_stops_when_asked);
+    tcase_add_test(tc, a_part_is_good_as_far_as_it_is_whole);
     tcase_add_test(tc, map_after_map_is_loaded);
     tcase_add_test(tc, a_backup_is_the_dump_in_a_nameless_file);
     tcase_add_test(tc, a_restored_map_stands_for_another_position);
