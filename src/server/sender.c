@@ -17,7 +17,10 @@
 
 #define SEND_BYTES_MAX (256u << 10)
 #define SEND_BYTES_PER_MS                                                                                              \
-    1024u            /* slower than that is given up: a large entry may take longer than an election timeout */
+    1024u /* slower than that is given up: a large entry may take longer than an election timeout */
+/* These entries will soon be committed, which is to be told a little later unless others go out before. A sender that looks by
+ * itself then need not be woken for each commit to be told to sleep less long. */
+#define LOOK_MS  2
 #define GREET_MS 500 /* how often a member that moved makes sure that the others have heard of it */
 
 enum sender_step {
@@ -113,6 +116,8 @@ static raft_time sender_due(const struct shared *s, unsigned which)
     if (p->loaded)
         return 0;
     due = raft_send_due(s->raft, p->id);
+    if (p->look_at != 0 && p->look_at < due)
+        due = p->look_at;
     if (due > 0 && transfer_due(s, p) < due)
         due = transfer_due(s, p);
     return p->greet_at < due && is_greeted(p) && shared_must_greet(s) ? p->greet_at : due;
@@ -193,6 +198,7 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         sender_address(s, p, j);
         return;
     }
+    p->look_at = 0;
     transfer_look(s, now, p);
     if (!p->loaded && raft_send_due(s->raft, p->id) > now && sender_take_transfer(s, now, p, j))
         return;
@@ -207,6 +213,8 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         return;
     }
     j->step = SENDER_SEND;
+    if (j->message.type == RAFT_APPEND && j->message.append.count > 0)
+        p->look_at = now + LOOK_MS;
     sender_address(s, p, j);
 }
 

@@ -39,6 +39,7 @@ struct peer {
     enum refusal_reason
         refused;             /* why it last refused us, so that it is logged once; 0: it did not; the sender alone */
     raft_time refused_since; /* for that reason; the sender alone */
+    raft_time look_at;  /* when the sender looks whether there is something to send, woken or not; 0: never; it alone */
     raft_time greet_at;      /* when to tell it, by our hello alone, that we moved; the sender alone */
     /* What the member itself said in its last hello. If it differs from the configuration (`moved`), we use it at once, and
      * the leader's timer proposes it. */
