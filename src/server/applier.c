@@ -2,7 +2,8 @@
  *
  * A request is answered when the map knows its result, before the map's own commit: the log holds the entry on a majority
  * of disks, and repeats what a crash takes back. So one transaction of the map takes many batches. It is committed, and
- * then seen by views, when a confirmed read waits for it, and otherwise after COMMIT_MS or COMMIT_ENTRIES.
+ * then seen by views, when a confirmed read waits for it, and otherwise when nothing came for IDLE_MS, or after COMMIT_MS or
+ * COMMIT_ENTRIES.
  *
  * Entries that left memory are read from the log in `work`, so a member that was away catches up at disk speed. */
 #include <stdlib.h>
@@ -17,7 +18,8 @@
 #define APPLY_ENTRIES_MAX 1024u
 #define APPLY_BYTES_MAX   (4u << 20)
 #define NO_SPACE_RETRY_MS 1000
-#define COMMIT_MS         5
+#define IDLE_MS           5
+#define COMMIT_MS         20
 #define COMMIT_ENTRIES    8192u
 
 enum applier_step {
@@ -90,7 +92,7 @@ static raft_time commit_due(const struct shared *s)
         return 0;
     if (s->requests.read_needs > s->visible && s->requests.read_needs <= s->staged)
         return 0;
-    return s->staged_at + COMMIT_MS;
+    return s->staged_last + IDLE_MS < s->staged_at + COMMIT_MS ? s->staged_last + IDLE_MS : s->staged_at + COMMIT_MS;
 }
 
 static raft_time apply_due(const struct shared *s)
@@ -217,6 +219,7 @@ static void applier_applied(struct shared *s, raft_time now, struct applier_job 
 {
     if (s->staged == s->visible)
         s->staged_at = now;
+    s->staged_last = now;
     s->staged = j->first + j->count - 1;
     if (j->again)
         return;

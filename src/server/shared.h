@@ -40,7 +40,7 @@ struct peer {
         refused;             /* why it last refused us, so that it is logged once; 0: it did not; the sender alone */
     raft_time refused_since; /* for that reason; the sender alone */
     raft_time look_at;  /* when the sender looks whether there is something to send, woken or not; 0: never; it alone */
-    raft_time greet_at;      /* when to tell it, by our hello alone, that we moved; the sender alone */
+    raft_time greet_at; /* when to tell it, by our hello alone, that we moved; the sender alone */
     /* What the member itself said in its last hello. If it differs from the configuration (`moved`), we use it at once, and
      * the leader's timer proposes it. */
     bool moved;
@@ -75,11 +75,11 @@ struct shared {
     raft_time room_at;                        /* when it looks next */
     bool no_space;                            /* the last write or apply found the disk or the map full */
     raft_time retry_write_at, retry_apply_at; /* after no_space; 0: now */
-    bool checkpoint_wanted;        /* the log's journal is half full; writer and checkpointer */
-    raft_time retry_checkpoint_at; /* there was no room; 0: now */
+    bool checkpoint_wanted;                   /* the log's journal is half full; writer and checkpointer */
+    raft_time retry_checkpoint_at;            /* there was no room; 0: now */
     raft_index staged,
-        visible;         /* the map has applied, and has committed so that views show it, up to here; the applier */
-    raft_time staged_at; /* when the oldest entry between the two was applied */
+        visible; /* the map has applied, and has committed so that views show it, up to here; the applier */
+    raft_time staged_at, staged_last; /* when the oldest and the newest entry between the two were applied */
     raft_time chores_at; /* the timer's chores wait until then: the last one could not be proposed; 0: now */
     uint64_t log_max_entries, log_max_bytes; /* more than that, and the log loses its first half */
     uint64_t log_bytes, log_entries;         /* what the log on disk takes, and for how many entries; the writer */

@@ -11,7 +11,7 @@
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define ELECTION_MS 500
 #else
-#define ELECTION_MS 150
+#define ELECTION_MS 300
 #endif
 #define HEARTBEAT_MS 30
 #define PATIENCE_MS  (1000 + 10 * ELECTION_MS)
