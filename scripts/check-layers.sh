@@ -13,7 +13,7 @@ net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
 server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h store/dump_reader.h
 http:   base/* server/service.h
-main:   base/* wire/members.h store/datadir.h options.h recover.h restore.h verify.h server/node.h server/service.h server/join.h server/form.h http/http.h
+main:   base/* wire/members.h store/datadir.h store/guard.h options.h recover.h restore.h verify.h server/node.h server/service.h server/join.h server/form.h http/http.h
 recover: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h recover.h subcommand.h
 restore: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h store/dump_reader.h store/dump_writer.h http/pairs.h restore.h subcommand.h
 verify: base/* store/datadir.h store/dump_reader.h store/verify.h http/pairs.h verify.h subcommand.h

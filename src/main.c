@@ -22,6 +22,7 @@
 #include "server/join.h"
 #include "server/node.h"
 #include "store/datadir.h"
+#include "store/guard.h"
 #include "verify.h"
 #include "wire/members.h"
 
@@ -399,20 +400,8 @@ static enum ending live(struct life *l, struct why *why)
 }
 
 /* The stores are mapped: where their disk cannot be read, or their file was cut short, a read ends here. */
-static void on_bus_error(int signal)
-{
-    static const char text[] = "raftd: a file of DATADIR cannot be read: its disk fails, or it was cut short; restore "
-                               "DATADIR, or join anew with another one\n";
-    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
-
-    (void)signal;
-    (void)written; /* there is nobody left to tell */
-    _exit(EXIT_FAILURE);
-}
-
 static void prepare_process(void)
 {
-    const struct sigaction bus = {.sa_handler = on_bus_error};
     struct rlimit files;
     static const int ours[] = {SIGTERM, SIGINT, SIGHUP, NODE_SIGNAL, SIGPIPE};
     sigset_t set;
@@ -422,7 +411,7 @@ static void prepare_process(void)
         sigaddset(&set, ours[i]);
     pthread_sigmask(SIG_BLOCK, &set,
                     NULL); /* taken with sigwait by this thread alone; a broken pipe is an error code */
-    (void)sigaction(SIGBUS, &bus, NULL);
+    guard_install();
     /* A look-up cannot be interrupted, and a stop waits for it: a name server that is silent is given up soon. */
     (void)setenv("RES_OPTIONS", "timeout:1 attempts:1", 0);
     mallopt(M_ARENA_MAX, 2); /* hundreds of threads that hold little: arenas of their own would cost more */

@@ -22,6 +22,7 @@
 #include "store/dump_file.h"
 #include "store/env.h"
 #include "store/file.h"
+#include "store/kv_store.h"
 
 #define IDENTITY_FILE  "raftd"
 #define IDENTITY_FRESH "raftd.new"
@@ -146,11 +147,12 @@ static int check_foreign(const struct datadir *d, struct why *why)
         return fail(why, "read", d->path);
     while (err == 0 && (entry = readdir(dir)) != NULL) {
         if (strcmp(entry->d_name, "log") == 0 || strcmp(entry->d_name, "kv") == 0)
-            err = why_set(why, ERR_FORMAT,
-                          "%s has lost its file \"" IDENTITY_FILE "\", which says whose log and map lie there: bring it "
-                          "back, or remove that member from its cluster and join with another DATADIR; if this is no "
-                          "directory of raftd, name a new or an empty one",
-                          d->path);
+            err =
+                why_set(why, ERR_FORMAT,
+                        "%s has lost its file \"" IDENTITY_FILE "\", which says whose log and map lie there: bring it "
+                        "back, or remove that member from its cluster and join with another DATADIR; if this is no "
+                        "directory of raftd, name a new or an empty one",
+                        d->path);
         else if (!may_be_there(entry->d_name))
             err = why_set(why, ERR_FORMAT,
                           "%s is not a data directory of raftd: it holds \"%.60s\" but no file \"" IDENTITY_FILE
@@ -390,15 +392,13 @@ static int remove_dumps(const struct datadir *d, struct why *why)
 /* Removes what "wipe=1" promises to remove, then takes the promise back. */
 static int finish_wipe(struct datadir *d, struct why *why)
 {
-    const char *const paths[] = {d->log_path, d->kv_path};
-    int err = 0;
+    int err = env_remove(d->log_path);
 
-    for (unsigned i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        err = env_remove(paths[i]);
-
-        if (err != 0)
-            return why_set(why, err, "cannot remove %s: %s", paths[i], err_text(err));
-    }
+    if (err != 0)
+        return why_set(why, err, "cannot remove %s: %s", d->log_path, err_text(err));
+    err = kv_store_remove(d->kv_path);
+    if (err != 0)
+        return why_set(why, err, "cannot remove %s: %s", d->kv_path, err_text(err));
     err = remove_dumps(d, why);
     return err == 0 ? save(d, &d->identity, false, why) : err;
 }

@@ -5,6 +5,8 @@
  *         lock            flock'ed for life; holds the owner's pid, host and port
  *         log/            LMDB environment of the log (log_store.h)
  *         kv/             LMDB environment of the map (kv_store.h)
+ *         kv.doubt        why the map is not to be trusted, until a leader has sent it anew
+ *         kv.damaged/     a map that cannot be read, until then
  *         dump, dump.new  the map for members that fell behind, and while it is being written (dump_file.h)
  *         kv.next/        the map while it is loaded from the next (env.h)
  *         scratch.XXXXXX  a backup, or what is to be restored, for the moment before it loses its name; a start removes these

@@ -127,6 +127,11 @@ static uint64_t map_size_for(const char *path, const struct env_options *o)
     return (size + unit - 1) / unit * unit;
 }
 
+static void on_assert(MDB_env *mdb, const char *text)
+{
+    guard_end(mdb_env_get_userctx(mdb), text);
+}
+
 static int mdb_start(const char *path, const struct env_options *o, MDB_env **out)
 {
     MDB_env *mdb = NULL;
@@ -333,6 +338,7 @@ static struct env *env_new(const char *path, const struct env_options *o)
 
     e->path = xstrdup(path);
     e->options = *o;
+    e->guard = (struct guard){.path = e->path, .note = o->note, .text = o->note_text, .advice = o->advice};
     e->file = xcalloc(1, sizeof *e->file);
     e->file->users = 1;
     e->count = o->readers;
@@ -346,6 +352,60 @@ static struct env *env_new(const char *path, const struct env_options *o)
     return e;
 }
 
+/* LMDB does not say where it has mapped its file; the kernel does. Where it does not, nothing is known of addresses. */
+static void find_mapping(const struct env_file *f, struct guard *out)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long long begin, end, inode;
+    char line[PATH_MAX + 128];
+    struct stat st;
+
+    out->base = NULL;
+    out->size = 0;
+    if (maps == NULL)
+        return;
+    while (file_stat(f, &st) && out->base == NULL && fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%llx-%llx %*s %*x %*x:%*x %llu", &begin, &end, &inode) != 3 || inode != st.st_ino)
+            continue;
+        out->base = (const void *)(uintptr_t)begin;
+        out->size = (size_t)(end - begin);
+    }
+    fclose(maps);
+}
+
+void env_watch(struct env *e, struct env_file *f)
+{
+    guard_forget(&f->guard);
+    f->guard = e->guard;
+    find_mapping(f, &f->guard);
+    mdb_env_set_userctx(f->mdb, &f->guard);
+    mdb_env_set_assert(f->mdb, on_assert);
+    guard_watch(&f->guard);
+}
+
+void env_work(struct env *e, bool begins)
+{
+    guard_work(begins ? &e->guard : NULL);
+}
+
+bool env_holds(struct env_reader *r, const void *data, size_t size)
+{
+    struct env_file *f = r->file;
+    uintptr_t offset = (uintptr_t)data - (uintptr_t)f->guard.base;
+    struct stat st;
+
+    if (f->guard.base == NULL)
+        return true;
+    if (offset >= f->guard.size || size > f->guard.size - offset)
+        return false;
+    if (offset + size <= atomic_load_explicit(&f->end, memory_order_relaxed))
+        return true;
+    if (!file_stat(f, &st))
+        return false;
+    atomic_store_explicit(&f->end, (uint64_t)st.st_size, memory_order_relaxed);
+    return offset + size <= (uint64_t)st.st_size;
+}
+
 void env_note_sizes(struct env *e)
 {
     MDB_envinfo info;
@@ -356,39 +416,45 @@ void env_note_sizes(struct env *e)
     e->ready = file_stat(e->file, &file) ? (uint64_t)file.st_size : 0;
 }
 
-int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why)
+static int open_file(struct env *e, struct why *why)
 {
-    struct env_options o = *options;
-    struct env *e = env_new(path, &o);
+    struct env_options o = e->options;
     MDB_stat st;
     int dead, rc, err = 0;
 
-    CHECK(o.table_count >= 1 && o.table_count <= ENV_TABLES_MAX);
     if (o.read_only)
         o.flags |= MDB_RDONLY | MDB_NOLOCK;
     else
-        err = check_disk(path, why);
+        err = check_disk(e->path, why);
     if (err == 0)
-        err = make_if_missing(path, &o, why);
+        err = make_if_missing(e->path, &o, why);
     if (err != 0)
-        goto out;
-    o.map_size = map_size_for(path, &o);
-    rc = mdb_start(path, &o, &e->file->mdb);
-    if (rc != 0) {
-        err = why_open(why, path, o.map_size, rc);
-        goto out;
-    }
+        return err;
+    o.map_size = map_size_for(e->path, &o);
+    rc = mdb_start(e->path, &o, &e->file->mdb);
+    if (rc != 0)
+        return why_open(why, e->path, o.map_size, rc);
+    env_watch(e, e->file);
     mdb_reader_check(e->file->mdb, &dead); /* slots of processes that were killed keep old pages from being reused */
-    err = open_tables(e, &o, why);
-    if (err != 0)
-        goto out;
     mdb_env_stat(e->file->mdb, &st);
     e->page_size = st.ms_psize;
     env_note_sizes(e);
-    *out = e;
-    e = NULL;
-out:
-    env_close(e);
+    return open_tables(e, &o, why);
+}
+
+int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why)
+{
+    struct env *e = env_new(path, options);
+    int err = 0;
+
+    CHECK(options->table_count >= 1 && options->table_count <= ENV_TABLES_MAX);
+    env_work(e, true);
+    err = open_file(e, why);
+    env_work(e, false);
+    if (err == 0)
+        *out = e;
+    else
+        env_close(e);
     return err;
 }
 
@@ -422,6 +488,7 @@ void env_file_release(struct env *e, struct env_file *f)
     pthread_mutex_unlock(&e->lock);
     if (!last)
         return;
+    guard_forget(&f->guard);
     mdb_env_close(f->mdb); /* NULL is fine */
     free(f);
 }

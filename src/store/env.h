@@ -20,6 +20,7 @@
 #define STORE_ENV_H
 
 #include <lmdb.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -41,6 +42,8 @@ struct env_options {
     unsigned flags;    /* of mdb_env_open, besides MDB_NOTLS */
     unsigned readers;  /* how many env_readers there may be at once */
     bool read_only;    /* makes nothing, writes nothing, takes no lock: for who has seen to it that nobody writes */
+    const char *note, *note_text; /* guard.h: written when a page makes no sense; NULL: nothing is */
+    const char *advice;           /* and what to do then */
     unsigned table_count;
     struct env_table tables[ENV_TABLES_MAX];
 };
@@ -60,6 +63,10 @@ struct env;
  * space; ERR_NO_SPACE, ERR_PERMISSION, ERR_IO. *why is filled. */
 int env_open(const char *path, const struct env_options *options, struct env **out, struct why *why);
 void env_close(struct env *e); /* NULL is fine; no reader may be open */
+/* This thread begins (true) or ends to look into pages: a signal that comes of it is the file's fault (guard.h). */
+void env_work(struct env *e, bool begins);
+/* Whether `size` bytes from `data` on are in the file that r reads: what LMDB finds in a damaged page need not be. */
+bool env_holds(struct env_reader *r, const void *data, size_t size);
 /* Removes a closed environment; a cut off removal can be repeated. 0 if it is not there. */
 int env_remove(const char *path);
 

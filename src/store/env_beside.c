@@ -96,6 +96,7 @@ int env_take_over(struct env *e, struct env *beside)
     err = move_files(e, beside);
     if (err != 0)
         return env_write_failed(e, ERR_IO); /* nobody knows which file the next start finds */
+    env_watch(e, beside->file);
     pthread_mutex_lock(&e->lock);
     e->file = beside->file;
     old->replaced = true;
@@ -103,6 +104,7 @@ int env_take_over(struct env *e, struct env *beside)
         env_reader_clear(r);
     pthread_mutex_unlock(&e->lock);
     beside->file = NULL;
+    atomic_store(&e->failed, false); /* that was about the old one */
     env_note_sizes(e);
     env_file_release(e, old);
     return 0;

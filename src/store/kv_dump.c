@@ -216,7 +216,7 @@ static int replace(struct loading *l, uint64_t cluster, const struct kv_position
     s->sum = l->sum;
     atomic_store(&s->used, l->used);
     kv_look_at_disk(s);
-    return 0;
+    return atomic_load(&s->doubted) ? kv_store_trust(s) : 0;
 }
 
 int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const atomic_bool *cancel)

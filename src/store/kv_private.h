@@ -2,6 +2,7 @@
 #ifndef STORE_KV_PRIVATE_H
 #define STORE_KV_PRIVATE_H
 
+#include <limits.h>
 #include <stdatomic.h>
 
 #include "store/env.h"
@@ -29,6 +30,8 @@ struct kv_view {
 
 struct kv_store {
     struct env *env;
+    char *path, *note_path;
+    atomic_bool doubted; /* by a note beside it (kv_doubt.c) */
     uint64_t max_size, reserve;
     struct raft_pos applied; /* the applier's; changed only after a commit */
     struct kv_sum sum;       /* likewise */
@@ -61,7 +64,17 @@ int kv_upgrade(struct kv_store *s);
 
 void kv_look_at_disk(struct kv_store *s); /* how much is free; any thread */
 
-/* The records beside the map, as of a transaction. */
+/* ---- kv_doubt.c ---- */
+
+struct kv_doubt {
+    bool there, unreadable;
+    char reason[KV_REASON_MAX];
+};
+int kv_doubt_path(const char *path, char out[PATH_MAX]);
+int kv_doubt_read(const char *path, struct kv_doubt *out);
+
+/* ---- kv_store.c: the records beside the map, as of a transaction ---- */
+
 int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out);
 int kv_read_sum(struct kv_store *s, MDB_txn *txn, struct kv_sum *out);
 int kv_put_position(struct kv_store *s, MDB_txn *txn, struct raft_pos applied, uint64_t records);

@@ -90,22 +90,45 @@ static uint64_t reserve_of(uint64_t max_size)
     return reserve < RESERVE_MAX ? reserve : RESERVE_MAX;
 }
 
+static int look_for_doubt(struct kv_store *s, const char *path, struct why *why)
+{
+    char note[PATH_MAX];
+    struct kv_doubt doubt;
+    int err = kv_doubt_path(path, note);
+
+    if (err == 0)
+        err = kv_doubt_read(path, &doubt);
+    if (err != 0)
+        return why_set(why, err, "%s.doubt cannot be read: %s", path, err_text(err));
+    if (doubt.unreadable)
+        return why_set(why, ERR_CORRUPT, "%s is damaged: %s", path, doubt.reason);
+    s->path = xstrdup(path);
+    s->note_path = xstrdup(note);
+    atomic_store(&s->doubted, doubt.there);
+    return 0;
+}
+
 int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why)
 {
     const uint64_t size = max_size < SIZE_MIN ? SIZE_MIN : max_size;
     struct env_options options = kv_env_options;
     struct kv_store *s = xcalloc(1, sizeof *s);
-    int err = 0;
+    int err = look_for_doubt(s, path, why);
 
     options.map_size = size;
     options.spare = reserve_of(size);
-    options.readers = readers + 4; /* our own: positions, statistics */
-    err = env_open(path, &options, &s->env, why);
+    options.readers = readers + 5; /* our own: positions, statistics, the scrub */
+    options.note = s->note_path;
+    options.note_text = "unreadable\na page of it makes no sense\n";
+    options.advice = "the next start puts it aside, and has a leader send it anew";
+    if (err == 0)
+        err = env_open(path, &options, &s->env, why);
     if (err != 0)
         goto out;
     s->max_size = size;
     s->reserve = options.spare;
     s->views = xcalloc(options.readers, sizeof *s->views);
+    env_work(s->env, true);
     err = env_format(s->env) < KV_STORE_FORMAT ? kv_upgrade(s) : 0;
     if (err == ERR_NO_SPACE) {
         why_set(why, err,
@@ -116,6 +139,7 @@ int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct 
     }
     if (err == 0)
         err = load(s);
+    env_work(s->env, false);
     if (err != 0) {
         why_set(why, err, "%s does not add up: %s", path, err_text(err));
         goto out;
@@ -134,6 +158,8 @@ void kv_store_close(struct kv_store *s)
     CHECK(s->open.txn == NULL); /* a write transaction ends where it began, in the applier's thread */
     env_close(s->env);
     free(s->views);
+    free(s->note_path);
+    free(s->path);
     free(s);
 }
 
@@ -200,6 +226,7 @@ int kv_read_sum(struct kv_store *s, MDB_txn *txn, struct kv_sum *out)
 
 int kv_store_position(struct kv_store *s, struct kv_position *out)
 {
+    struct kv_doubt doubt = {.there = false};
     struct kv_position position;
     struct env_reader *r;
     int err = env_read_begin(s->env, &r);
@@ -208,6 +235,10 @@ int kv_store_position(struct kv_store *s, struct kv_position *out)
         return err;
     err = kv_read_position(s, r->txn, &position);
     env_read_end(s->env, r);
+    position.doubted = atomic_load(&s->doubted);
+    if (err == 0 && position.doubted)
+        err = kv_doubt_read(s->path, &doubt);
+    memcpy(position.doubt, doubt.reason, sizeof position.doubt);
     if (err == 0)
         *out = position;
     return err;
@@ -385,6 +416,7 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
         err = open_begin(s);
     if (err != 0)
         return err;
+    env_work(s->env, true);
     for (unsigned i = 0; err == 0 && i < count; i++) {
         struct raft_pos pos = entry_pos(entries[i]);
 
@@ -397,18 +429,18 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
     }
     if (err == 0 && s->open.grows && !leaves_room_for_deletes(s, used_by_open(s)))
         err = ERR_NO_SPACE;
-    return err == 0 ? 0 : open_abort(s, err);
+    err = err == 0 ? 0 : open_abort(s, err);
+    env_work(s->env, false);
+    return err;
 }
 
-int kv_store_commit(struct kv_store *s)
+static int commit(struct kv_store *s)
 {
     struct raft_pos at = s->open.at;
     struct kv_sum sum = s->open.sum;
     uint64_t used = 0;
     int err = 0;
 
-    if (s->open.txn == NULL)
-        return 0;
     err = kv_put_position(s, s->open.txn, at, sum.records);
     if (err == 0 && s->open.config != NULL)
         err = put_config(s, s->open.config);
@@ -425,6 +457,18 @@ int kv_store_commit(struct kv_store *s)
     atomic_store(&s->used, used);
     kv_look_at_disk(s);
     return 0;
+}
+
+int kv_store_commit(struct kv_store *s)
+{
+    int err = 0;
+
+    if (s->open.txn == NULL)
+        return 0;
+    env_work(s->env, true);
+    err = commit(s);
+    env_work(s->env, false);
+    return err;
 }
 
 /* ---- looking at it ---- */
@@ -551,6 +595,11 @@ raft_index kv_view_applied(const struct kv_view *v)
     return v->applied;
 }
 
+static int split(struct kv_view *v, struct view key, const MDB_val *data, struct view *value, raft_index *index)
+{
+    return env_holds(v->reader, data->mv_data, data->mv_size) ? kv_record_split(key, data, value, index) : ERR_CORRUPT;
+}
+
 int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_index *index)
 {
     struct env *env = v->store->env;
@@ -560,8 +609,12 @@ int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_ind
 
     if (key.size == 0 || key.size > LMDB_KEY_MAX)
         return ERR_NOT_FOUND;
+    env_work(env, true);
     err = env_error(env, mdb_get(v->reader->txn, env_table(env, MAP), &k, &data));
-    return err == 0 ? kv_record_split(key, &data, value, index) : err;
+    if (err == 0)
+        err = split(v, key, &data, value, index);
+    env_work(env, false);
+    return err;
 }
 
 int kv_view_seek(struct kv_view *v, struct view from, bool after)
@@ -571,12 +624,14 @@ int kv_view_seek(struct kv_view *v, struct view from, bool after)
     MDB_val data;
     int err = 0;
 
+    env_work(env, true);
     if (v->cursor == NULL)
         err = env_reader_cursor(env, v->reader, &v->cursor);
     if (err == 0) /* LMDB knows no empty key: before all keys is before the first */
         err = env_error(env, mdb_cursor_get(v->cursor, &key, &data, from.size == 0 ? MDB_FIRST : MDB_SET_RANGE));
     if (err == 0 && after && view_equal(view_of(key.mv_data, key.mv_size), from))
         err = env_error(env, mdb_cursor_get(v->cursor, &key, &data, MDB_NEXT));
+    env_work(env, false);
     v->at_end = err == ERR_NOT_FOUND;
     v->waiting = err == 0;
     return v->at_end ? 0 : err;
@@ -591,11 +646,14 @@ int kv_view_next(struct kv_view *v, struct view *key, struct view *value, raft_i
     CHECK(v->cursor != NULL); /* kv_view_seek comes first */
     if (v->at_end)
         return ERR_NOT_FOUND;
+    env_work(env, true);
     err = env_error(env, mdb_cursor_get(v->cursor, &k, &data, v->waiting ? MDB_GET_CURRENT : MDB_NEXT));
     v->waiting = false;
     v->at_end = err == ERR_NOT_FOUND;
-    if (err != 0)
-        return err;
-    *key = view_of(k.mv_data, k.mv_size);
-    return kv_record_split(*key, &data, value, index);
+    if (err == 0) {
+        *key = view_of(k.mv_data, k.mv_size);
+        err = k.mv_size <= LMDB_KEY_MAX ? split(v, *key, &data, value, index) : ERR_CORRUPT;
+    }
+    env_work(env, false);
+    return err;
 }

@@ -19,23 +19,26 @@
 #include "wire/transfer.h"
 
 #define KV_STORE_FORMAT 2
+#define KV_REASON_MAX   200
 #define KV_STORE_OLDEST 1 /* it is brought to the present format when it is opened */
 
 struct kv_store;
 struct dump_file;
 
-/* As log_store_open. max_size is -max-db-size: when the map is full, writes end in ERR_NO_SPACE. `readers`: how many views
+/* As log_store_open; ERR_CORRUPT: the map cannot be used any more, see kv_store_set_aside. max_size is -max-db-size: when the map is full, writes end in ERR_NO_SPACE. `readers`: how many views
  * may be open at once. */
 int kv_store_open(const char *path, uint64_t max_size, unsigned readers, struct kv_store **out, struct why *why);
 void kv_store_close(struct kv_store *s); /* NULL is fine; no view may be open, and nothing uncommitted */
+int kv_store_remove(const char *path);   /* a closed one, with all that lies beside it; 0 if it is not there */
 
 struct kv_position {
     struct raft_pos applied;
     raft_index config_index; /* 0: no configuration yet */
     struct members members;
     bool installed; /* it was loaded from a dump, and nothing has been applied since: the log may not know of it yet */
-    uint64_t
-        hash; /* of all that members must agree in at this position; it does not depend on how the map came about */
+    bool doubted;   /* it is not to be trusted (below) */
+    char doubt[KV_REASON_MAX]; /* why */
+    uint64_t hash;             /* of all that members must agree in at this position, however the map came about */
 };
 int kv_store_position(struct kv_store *s, struct kv_position *out);
 
@@ -66,12 +69,28 @@ int kv_store_backup(struct kv_store *s, uint64_t cluster, struct dump_file *file
 /* Puts a dump in the place of the whole map, at one moment: readers keep what they see, a crash leaves the old map or
  * the new one; when it returns 0, the new one survives a power cut. It is loaded into an environment beside the one that there
  * is, which is replaced when all of the dump was verified (env.h): ERR_CORRUPT, ERR_FORMAT or ERR_INVALID (another cluster's)
- * leave the old map. It needs little memory, room on the disk for both maps, and takes breaks as kv_store_dump does. As kv_store_apply: only the applier, errors like there,
- * and nothing may be uncommitted. ERR_STOPPED: *cancel became true. */
+ * leave the old map. It needs little memory, room on the disk for both maps, and takes breaks as
+ * kv_store_dump does. Nothing of the old map is looked at; where it was doubted (below), the new one is not. As
+ * kv_store_apply: only the applier, errors like there, and nothing may be uncommitted. ERR_STOPPED: *cancel became true. */
 int kv_store_load(struct kv_store *s, uint64_t cluster, const char *path, const atomic_bool *cancel);
 /* Fills a new map with the records of the dump in `file`, which is open; it then stands for *as, whatever the dump says, and is
  * durable. ERR_FORMAT: the dump is no good, *why says where, and the map is empty as before; ERR_NO_SPACE, ERR_IO. */
 int kv_store_restore(struct kv_store *s, struct dump_file *file, const struct kv_position *as, struct why *why);
+
+/* ---- a map that is not to be trusted (kv_doubt.c): one that differs from others', or has damaged records or pages ---- */
+
+/* Notes that on disk, for this start and later ones, until a map is loaded. Any thread. Where the note cannot be written
+ * (ERR_NO_SPACE, ERR_IO) it counts until the end of this process. */
+int kv_store_doubt(struct kv_store *s, const char *reason);
+int kv_store_trust(
+    struct kv_store *s); /* takes that back: it is known to be whole; not beside kv_store_doubt or _load */
+/* For a map that kv_store_open calls ERR_CORRUPT: puts it aside, so that an empty one is opened next, doubted for that
+ * reason. A crash in between is finished when it is called again. */
+int kv_store_set_aside(const char *path, const char *reason, struct why *why);
+/* Verifies the records behind the key *after (empty: from the first), at most so many of them, and not many more than `bytes`;
+ * *after is then the last one looked at. ERR_NOT_FOUND: that was the end of the map; ERR_CORRUPT: the record of *after is
+ * damaged, or a page (then *after stays as it was). ERR_NO_RESOURCES: later. Any thread. */
+int kv_store_scrub(struct kv_store *s, struct bytes *after, unsigned most, uint64_t bytes, unsigned *looked);
 
 struct kv_stats {
     uint64_t keys, bytes_used, bytes_file, bytes_max;

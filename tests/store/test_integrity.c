@@ -347,6 +347,151 @@ START_TEST(a_map_of_format_1_is_brought_to_this_one)
 }
 END_TEST
 
+/* ---- a map that is not to be trusted ---- */
+
+static struct kv_position position_of(struct kv_store *store)
+{
+    struct kv_position p;
+
+    ck_assert_int_eq(kv_store_position(store, &p), 0);
+    return p;
+}
+
+START_TEST(a_doubt_outlives_a_restart_and_ends_with_a_load)
+{
+    static atomic_bool cancel;
+    struct dump_id id;
+
+    set("a", "1");
+    ck_assert_int_eq(dump(s, &id), 0);
+    ck_assert(!position_of(s).doubted);
+    ck_assert_int_eq(kv_store_doubt(s, "it differs"), 0);
+    ck_assert(position_of(s).doubted);
+    reopen();
+    ck_assert(position_of(s).doubted);
+    ck_assert_str_eq(position_of(s).doubt, "it differs");
+    ck_assert_int_eq(get("a"), 0); /* it is for others to decide whether it is read */
+    ck_assert_int_eq(kv_store_load(s, 7, temp_path("dump"), &cancel), 0);
+    ck_assert(!position_of(s).doubted);
+    ck_assert(!path_exists(temp_path("kv.doubt")));
+    ck_assert_int_eq(get("a"), 0);
+    reopen();
+    ck_assert(!position_of(s).doubted);
+    ck_assert_uint_eq(position_of(s).applied.index, 1);
+}
+END_TEST
+
+START_TEST(a_doubt_can_be_taken_back)
+{
+    ck_assert_int_eq(kv_store_doubt(s, "it differs"), 0);
+    ck_assert_int_eq(kv_store_trust(s), 0);
+    reopen();
+    ck_assert(!position_of(s).doubted);
+}
+END_TEST
+
+/* Nothing of a dump that is no good may cost us what we have. */
+START_TEST(a_doubted_map_stays_until_the_dump_was_verified)
+{
+    static atomic_bool cancel;
+    struct dump_id id;
+
+    set("a", "1");
+    ck_assert_int_eq(dump(s, &id), 0);
+    ck_assert_int_eq(spoil_file(temp_path("dump"), 400, 1) > 0, true);
+    ck_assert_int_eq(kv_store_doubt(s, "it differs"), 0);
+    ck_assert_int_ne(kv_store_load(s, 7, temp_path("dump"), &cancel), 0);
+    ck_assert_int_eq(get("a"), 0);
+    ck_assert(position_of(s).doubted);
+}
+END_TEST
+
+static void overwrite(const char *path, long at, long size)
+{
+    FILE *f = fopen(path, "r+b");
+
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fseek(f, at, SEEK_SET), 0);
+    while (size-- > 0)
+        ck_assert_int_ne(fputc(0x5a, f), EOF);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+START_TEST(an_unreadable_map_is_put_aside)
+{
+    static atomic_bool cancel;
+    struct why why = {""};
+    struct dump_id id;
+
+    set("a", "1");
+    ck_assert_int_eq(dump(s, &id), 0);
+    kv_store_close(s);
+    s = NULL;
+    overwrite(temp_path("kv/data.mdb"), 0, 8192); /* LMDB's two meta pages */
+    ck_assert_int_eq(kv_store_open(temp_path("kv"), MAP_SIZE, READERS, &s, &why), ERR_CORRUPT);
+    ck_assert_int_eq(kv_store_set_aside(temp_path("kv"), why.text, &why), 0);
+    s = open_at("kv");
+    ck_assert(position_of(s).doubted);
+    ck_assert_uint_eq(position_of(s).applied.index, 0);
+    ck_assert(path_exists(temp_path("kv.damaged")));
+    ck_assert_int_eq(kv_store_load(s, 7, temp_path("dump"), &cancel), 0);
+    ck_assert_int_eq(get("a"), 0);
+    ck_assert(!path_exists(temp_path("kv.damaged")));
+}
+END_TEST
+
+/* The note that a handler of signals leaves (guard.h): nobody opens that map again. */
+START_TEST(a_note_of_a_crash_is_heeded)
+{
+    struct why why = {""};
+    FILE *f = NULL;
+
+    set("a", "1");
+    kv_store_close(s);
+    s = NULL;
+    f = fopen(temp_path("kv.doubt"), "w");
+    ck_assert_ptr_nonnull(f);
+    fputs("unreadable\na page of it makes no sense\n", f);
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_int_eq(kv_store_open(temp_path("kv"), MAP_SIZE, READERS, &s, &why), ERR_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(why.text, "makes no sense"));
+    ck_assert_int_eq(kv_store_set_aside(temp_path("kv"), "again", &why), 0);
+    ck_assert_int_eq(kv_store_set_aside(temp_path("kv"), "again", &why), 0); /* a crash came in between */
+    ck_assert(path_exists(temp_path("kv.damaged")));
+    s = open_at("kv");
+    ck_assert(position_of(s).doubted);
+}
+END_TEST
+
+START_TEST(a_scrub_finds_each_damaged_record)
+{
+    struct bytes after;
+    unsigned looked = 0, total = 0, bad = 0;
+    int err = 0;
+
+    bytes_init(&after, COMMAND_KEY_MAX);
+    for (unsigned i = 0; i < 300; i++) {
+        char key[16];
+
+        snprintf(key, sizeof key, "key-%03u", i);
+        set(key, "value");
+    }
+    spoil("key-000", 3);
+    spoil("key-117", 70);
+    spoil("key-299", 130);
+    for (unsigned i = 0; i < 100 && err != ERR_NOT_FOUND; i++) {
+        err = kv_store_scrub(s, &after, 32, 1u << 20, &looked);
+        total += looked;
+        bad += err == ERR_CORRUPT;
+        ck_assert(err == 0 || err == ERR_CORRUPT || err == ERR_NOT_FOUND);
+    }
+    ck_assert_int_eq(err, ERR_NOT_FOUND);
+    ck_assert_uint_eq(bad, 3);
+    ck_assert_uint_eq(total, 300);
+    bytes_clear(&after);
+}
+END_TEST
+
 static void tests(TCase *c)
 {
     tcase_add_test(c, hash_is_that_of_the_content);
@@ -361,6 +506,12 @@ static void tests(TCase *c)
     tcase_add_test(c, a_map_that_does_not_add_up_is_not_given_away);
     tcase_add_test(c, another_value_is_another_hash);
     tcase_add_test(c, a_map_of_format_1_is_brought_to_this_one);
+    tcase_add_test(c, a_doubt_outlives_a_restart_and_ends_with_a_load);
+    tcase_add_test(c, a_doubt_can_be_taken_back);
+    tcase_add_test(c, a_doubted_map_stays_until_the_dump_was_verified);
+    tcase_add_test(c, an_unreadable_map_is_put_aside);
+    tcase_add_test(c, a_note_of_a_crash_is_heeded);
+    tcase_add_test(c, a_scrub_finds_each_damaged_record);
 }
 
 int main(void)
