@@ -3,7 +3,8 @@
  * Decided here, as PRODUCT.md is silent:
  * - GET /cluster: {"cluster":ID,"term":N,"leader":NAME|null,"leader_id":ID|null,"commit":N,"config_index":N,"members":[..]},
  *   a member {"id":..,"name":..,"role":"leader"|"follower"|"learner","voter":bool,"client":HOST:PORT,"peer":HOST:PORT} and,
- *   where it is known (the leader knows all, others themselves), "match","lag","last_contact_ms" (null: never),"active".
+ *   where it is known (the leader knows all, others themselves), "match","lag","last_contact_ms" (null: never),"active", and
+ *   "map_agrees","map_index": whether its map is the leader's, and where that was seen.
  *   GET /cluster/members: {"members":[..]} of the same.
  * - POST /cluster/members {"name","client","peer","id","role","replaces"}: without "id" the server at "client" is invited and
  *   says who it is. 201 if it is new, 200 if it was there; {"cluster":ID,"id":ID,"name":NAME,"index":N}.
@@ -176,6 +177,10 @@ static json_t *member_object(const struct service_member *m)
     json_object_set_new(object, "profile", json_string(profile_name(m->profile)));
     if (m->replaces != 0)
         json_object_set_new(object, "replaces", number(m->replaces));
+    if (m->map != SERVICE_MAP_UNKNOWN) {
+        json_object_set_new(object, "map_agrees", json_boolean(m->map == SERVICE_MAP_AGREES));
+        json_object_set_new(object, "map_index", number(m->map_index));
+    }
     if (!m->tracked)
         return object;
     json_object_set_new(object, "match", number(m->match));

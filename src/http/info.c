@@ -2,9 +2,12 @@
  *
  * Decided here, as PRODUCT.md is silent: GET /status is one JSON object, {"version","name","cluster","id","role","leader"
  * (a name or null),"leader_id","term","commit","applied","durable","log_first","log_last","keys","store_used","store_file",
- * "store_max","log_file" (bytes),"uptime_ms","requests_waiting","ready","reason"} ("reason" only where it is not ready).
+ * "store_max","log_file" (bytes),"uptime_ms","requests_waiting","map_hash" (16 hexadecimal digits: as numbers readers of JSON
+ * would round them),"map_index","map_trusted","ready","reason"} ("reason" only where it is not ready).
  * /livez is 200 `alive`; /readyz is 200 `ready`, or 503 and why, as an error. */
+#include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 
 #include "http/http_request.h"
 
@@ -17,7 +20,7 @@ void info_status(struct exchange *x, struct view rest)
 {
     struct service_status s;
     struct service_stamp stamp;
-    char why[240] = "";
+    char why[300] = "", hash[17];
     bool ready = service_ready(x->http->node, why, sizeof why);
     json_t *object = json_object();
 
@@ -44,6 +47,10 @@ void info_status(struct exchange *x, struct view rest)
     set_number(object, "log_file", s.log_file);
     set_number(object, "uptime_ms", s.uptime_ms);
     set_number(object, "requests_waiting", s.requests_waiting);
+    snprintf(hash, sizeof hash, "%016" PRIx64, s.map_hash);
+    json_object_set_new(object, "map_hash", s.map_index != 0 ? json_string(hash) : json_null());
+    set_number(object, "map_index", s.map_index);
+    json_object_set_new(object, "map_trusted", json_boolean(!s.map_doubted));
     json_object_set_new(object, "ready", json_boolean(ready));
     if (!ready)
         json_object_set_new(object, "reason", json_string(why));
@@ -73,7 +80,7 @@ void info_livez(struct exchange *x, struct view rest)
 
 void info_readyz(struct exchange *x, struct view rest)
 {
-    char why[240] = "";
+    char why[300] = "";
 
     (void)rest;
     if (service_ready(x->http->node, why, sizeof why))

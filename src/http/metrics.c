@@ -124,6 +124,19 @@ static void of_raft(struct bytes *out, const struct service_status *s)
     counter(out, "raftd_peers_refused_total", s->peers_refused, "Connections refused on the peer port.");
 }
 
+/* Of the hash as many bits as Prometheus' numbers hold exactly. */
+static void of_map(struct bytes *out, const struct service_status *s)
+{
+    gauge(out, "raftd_map_hash", s->map_hash & ((UINT64_C(1) << 52) - 1),
+          "The lower 52 bits of the map's hash: members that have applied the same entries have the same.");
+    gauge(out, "raftd_map_hash_index", s->map_index, "The log index at which the map had that hash.");
+    gauge(out, "raftd_map_trusted", !s->map_doubted,
+          "Whether this member trusts its map: it differs from nobody's, and nothing of it is damaged.");
+    counter(out, "raftd_map_records_scrubbed_total", s->map_scrubbed, "Records looked at for damage.");
+    counter(out, "raftd_map_scrubs_total", s->map_passes, "Times that all records were looked at for damage.");
+    counter(out, "raftd_map_records_damaged_total", s->map_damaged, "Damaged records found by that.");
+}
+
 static void of_store(struct bytes *out, const struct service_status *s)
 {
     gauge(out, "raftd_store_keys", s->keys, "Keys in the store.");
@@ -134,6 +147,21 @@ static void of_store(struct bytes *out, const struct service_status *s)
 }
 
 enum member_field { FIELD_MATCH, FIELD_LAG, FIELD_ACTIVE };
+
+static void of_member_maps(struct bytes *out, const struct service_cluster *c)
+{
+    family(out, "raftd_member_map_agrees", "gauge",
+           "Whether that member's map is the leader's; the leader knows it of all.");
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct service_member *m = &c->members[i];
+
+        if (m->map == SERVICE_MAP_UNKNOWN)
+            continue;
+        bytes_printf(out, "raftd_member_map_agrees{id=\"%" PRIu64 "\",member=\"", m->id);
+        append_label(out, m->name);
+        bytes_printf(out, "\"} %d\n", m->map == SERVICE_MAP_AGREES);
+    }
+}
 
 static void of_each_member(struct bytes *out, const struct service_cluster *c, const char *name, const char *help,
                            enum member_field field)
@@ -161,6 +189,7 @@ static void of_members(struct bytes *out, struct http *h)
                    FIELD_MATCH);
     of_each_member(out, c, "raftd_member_lag", "How many entries that member is behind.", FIELD_LAG);
     of_each_member(out, c, "raftd_member_active", "Whether that member answered lately.", FIELD_ACTIVE);
+    of_member_maps(out, c);
     free(c);
 }
 
@@ -259,6 +288,7 @@ void metrics_handle(struct exchange *x, struct view rest)
     bytes_reset(out);
     of_raft(out, &status);
     of_store(out, &status);
+    of_map(out, &status);
     of_members(out, x->http);
     of_http(out, x->http);
     of_process(out, x->http);

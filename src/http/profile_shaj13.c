@@ -47,6 +47,7 @@ static void refuse(struct exchange *x, enum asked what)
     case SERVICE_NO_SPACE:
     case SERVICE_INVALID:
     case SERVICE_CONFLICT:
+    case SERVICE_DOUBTED:
     case SERVICE_FAILED:
         break;
     }

@@ -320,6 +320,7 @@ static const struct {
                           "raftd: this server is stopping: nothing was changed"},
     [SERVICE_INVALID] = {400, "invalid", "", NULL, NULL},
     [SERVICE_CONFLICT] = {409, "conflict", "", NULL, NULL},
+    [SERVICE_DOUBTED] = {503, "map_doubted", RETRY, NULL, NULL},
     [SERVICE_FAILED] = {500, "failed", "", NULL, NULL},
 };
 

@@ -441,6 +441,8 @@ void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const st
 {
     time_passes(r, now);
     r->apply_in_flight = false;
+    if (pos.index == r->applied && config_index > r->committed.index)
+        config_installed(r, c, config_index); /* a map that was lost brings back what only it knew */
     if (pos.index <= r->applied)
         return;
     if (terms_match(&r->terms, pos) || (MUTANT(INSTALL_KEEPS_LOG) && pos.index <= r->terms.last)) {

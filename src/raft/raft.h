@@ -219,7 +219,8 @@ void raft_wrote(struct raft *r, raft_time now, const struct raft_write *w);
 void raft_write_failed(struct raft *r,
                        raft_time now); /* nothing of the write in flight is on disk: no room; ask again */
 void raft_applied(struct raft *r, raft_time now, raft_index index);
-/* The map is that of a leader as of `pos`, and synced to disk; no effect if ours was newer. A crash before the next write
+/* The map is that of a leader as of `pos`, and synced to disk; no effect if ours was newer (one as new as ours may still bring a
+ * configuration that we lack). A crash before the next write
  * leaves a log that does not hold `pos`: the caller then begins it anew at `pos` and restores that. */
 void raft_installed(struct raft *r, raft_time now, struct raft_pos pos, const struct raft_config *c,
                     raft_index config_index);

@@ -91,6 +91,8 @@ void terms_forget(struct terms *t, raft_index index)
         return;
     t->base.term = terms_at(t, index);
     t->base.index = index;
+    if (index == t->last)
+        t->count = 0; /* what comes next may begin a term */
     while (t->count > 1 && run_at(t, 1)->index <= index + 1) {
         t->head = (t->head + 1) % TERMS_MAX;
         t->count--;

@@ -38,11 +38,13 @@ struct applier_job {
     unsigned count;
     struct entry *entries[APPLY_ENTRIES_MAX];
     struct command_result results[APPLY_ENTRIES_MAX];
+    uint64_t hashes[APPLY_ENTRIES_MAX];
     const char *incoming_path;
     uint64_t cluster;
     struct kv_position position; /* of the loaded map */
     atomic_bool cancel;
     const char *failed; /* what `err` is about */
+    bool of_log;        /* and it is about the log, not the map */
     int err;
 };
 
@@ -80,7 +82,8 @@ static void applier_interrupt(void *job)
 
 static bool map_has_come(const struct shared *s)
 {
-    return s->incoming.state == TRANSFER_COMPLETE && !s->stopping && s->failure == 0;
+    return s->incoming.state == TRANSFER_COMPLETE && !s->stopping && s->failure == 0 &&
+           (!s->integrity.doubted || s->integrity.noted);
 }
 
 /* When the open transaction shall be committed. */
@@ -103,6 +106,8 @@ static raft_time apply_due(const struct shared *s)
     if (s->failure != 0 || s->stopping) /* what is committed is in the log: a stop waits for no backlog */
         return RAFT_NEVER;
     raft_status(s->raft, &status);
+    if (integrity_stands_still(s) && !map_has_come(s))
+        return RAFT_NEVER;
     if (s->staged == status.applied && !map_has_come(s))
         due = raft_apply_due(s->raft);
     return due > s->retry_apply_at ? due : s->retry_apply_at;
@@ -130,7 +135,7 @@ static void applier_take(struct shared *s, raft_time now, unsigned which, void *
     }
     raft_status(s->raft, &status);
     if (map_has_come(s)) {
-        j->step = s->incoming.id.pos.index > status.applied ? APPLIER_LOAD : APPLIER_DROP;
+        j->step = transfer_is_news(s, &status) ? APPLIER_LOAD : APPLIER_DROP;
         j->cluster = s->cluster;
         s->incoming.state = TRANSFER_LOADING;
         return;
@@ -167,6 +172,7 @@ static void applier_work(void *job)
 
     j->err = 0;
     j->failed = "the map cannot be written";
+    j->of_log = false;
     switch (j->step) {
     case APPLIER_APPLY:
         break;
@@ -182,11 +188,13 @@ static void applier_work(void *job)
     }
     if (j->count == 0) {
         j->err = log_store_read(j->log, j->first, j->last, APPLY_BYTES_MAX, APPLY_ENTRIES_MAX, j->entries, &j->count);
-        if (j->err != 0)
+        if (j->err != 0) {
             j->failed = "a committed entry cannot be read from the log";
+            j->of_log = true;
+        }
     }
     if (j->err == 0)
-        j->err = kv_store_apply(j->kv, j->entries, j->count, j->results, NULL);
+        j->err = kv_store_apply(j->kv, j->entries, j->count, j->results, j->hashes);
 }
 
 static void applier_finish_requests(struct shared *s, struct applier_job *j)
@@ -221,6 +229,7 @@ static void applier_applied(struct shared *s, raft_time now, struct applier_job 
         s->staged_at = now;
     s->staged_last = now;
     s->staged = j->first + j->count - 1;
+    integrity_applied(s, j->first, j->count, j->hashes);
     if (j->again)
         return;
     s->counters.batches_applied++;
@@ -236,6 +245,11 @@ static void applier_failed(struct shared *s, raft_time now, const struct applier
         s->staged = s->visible;
     if (j->step == APPLIER_APPLY && !j->again)
         raft_applied(s->raft, now, j->first - 1);
+    if (j->err == ERR_CORRUPT && !j->of_log) {
+        integrity_doubt(s, "a record or a page is damaged that was to be changed");
+        if (integrity_stands_still(s))
+            return;
+    }
     if (j->err != ERR_NO_SPACE) {
         shared_fail(s, j->err, j->failed);
         return;

@@ -12,7 +12,10 @@
     X(DIRECTORY_STAYS, "truncation does not take back the addresses of its configuration")                             \
     X(IGNORE_NO_SPACE, "a log write that found no room counts as done")                                                \
     X(APPLY_ON, "after an error of the map, what it took back is not applied again")                                   \
-    X(CHORE_UNASKED, "a chore's entry is proposed although its reason is gone")
+    X(CHORE_UNASKED, "a chore's entry is proposed although its reason is gone")                                        \
+    X(NEVER_COMPARES, "a leader compares nobody's hash with its own")                                                  \
+    X(DOUBT_STAYS, "a member goes on doubting its map when a leader has sent another one")                             \
+    X(DOUBT_READS, "a member goes on serving reads from a map that it knows to be wrong")
 
 #define SERVER_MUTANT_NAME(name, text) SERVER_MUTANT_##name,
 enum server_mutant_name { SERVER_MUTANT_NONE, SERVER_MUTANTS(SERVER_MUTANT_NAME) SERVER_MUTANT_END };

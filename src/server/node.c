@@ -52,6 +52,7 @@ static int start_role(struct node *n, const struct role_ops *ops, unsigned which
                                    .incoming_path = datadir_incoming_path(n->options.datadir)};
     struct role *r = &n->roles[n->role_count];
 
+    CHECK(n->role_count < NODE_ROLES_MAX);
     r->node = n;
     r->ops = ops;
     r->which = which;
@@ -79,6 +80,8 @@ static int start_roles(struct node *n)
         err = start_role(n, &applier_ops, 0);
     if (err == 0)
         err = start_role(n, &snapshotter_ops, 0);
+    if (err == 0)
+        err = start_role(n, &auditor_ops, 0);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX && err == 0; i++)
         err = start_role(n, &sender_ops, i);
     node_unlock(n, &s);
@@ -102,6 +105,21 @@ static int start_receivers(struct node *n)
     return err;
 }
 
+/* A map that cannot be opened any more is put aside: the log says what it held, or a leader sends it. */
+static int open_map(struct node *n, struct why *why)
+{
+    const struct node_options *o = &n->options;
+    const char *path = datadir_kv_path(o->datadir);
+    struct why damage = {""};
+    int err = kv_store_open(path, o->max_db_size, o->readers, &n->kv, &damage);
+
+    if (err != ERR_CORRUPT)
+        return why_set(why, err, "%s", damage.text);
+    log_error("the map is put aside: reason=\"%s\"", damage.text);
+    err = kv_store_set_aside(path, damage.text, why);
+    return err == 0 ? kv_store_open(path, o->max_db_size, o->readers, &n->kv, why) : err;
+}
+
 static int open_stores(struct node *n, struct why *why)
 {
     const struct node_options *o = &n->options;
@@ -111,7 +129,7 @@ static int open_stores(struct node *n, struct why *why)
         err = log_store_open(datadir_log_path(o->datadir), LOG_MAX_SIZE, &n->log, why);
     if (err != 0)
         return err;
-    return kv_store_open(datadir_kv_path(o->datadir), o->max_db_size, o->readers, &n->kv, why);
+    return open_map(n, why);
 }
 
 static int open_shared(struct node *n, struct why *why)

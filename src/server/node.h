@@ -16,7 +16,7 @@
 #include "server/shared.h"
 #include "store/datadir.h"
 
-#define NODE_ROLES_MAX (5 + RAFT_MEMBERS_MAX)
+#define NODE_ROLES_MAX (6 + RAFT_MEMBERS_MAX)
 /* One for each other member, and a few for strangers, who are shown the door within an election timeout. */
 #define NODE_RECEIVERS (RAFT_MEMBERS_MAX - 1 + 4)
 

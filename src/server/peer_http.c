@@ -104,6 +104,7 @@ static void refuse(struct answer *a, const struct service_result *r)
     case SERVICE_BUSY:
     case SERVICE_NO_SPACE:
     case SERVICE_STOPPING:
+    case SERVICE_DOUBTED:
         break;
     }
     say(a, 503, "not now: no leader, no space or no time");

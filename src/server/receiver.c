@@ -132,6 +132,21 @@ static int receive_answer(struct receiver *r, const struct hello *hello, struct 
     return err;
 }
 
+static int receive_hash(struct receiver *r, const struct hello *hello, enum frame_type type, struct view payload)
+{
+    struct shared *s = NULL;
+    struct hash_report report;
+    struct hash_verdict verdict;
+    int err = type == FRAME_HASH ? hash_report_decode(payload, &report) : hash_verdict_decode(payload, &verdict);
+
+    if (err != 0)
+        return err;
+    s = node_lock(r->node);
+    err = type == FRAME_HASH ? integrity_reported(s, hello, &report) : integrity_judged(s, hello, &verdict);
+    node_unlock(r->node, &s);
+    return err;
+}
+
 static int receive_one(struct receiver *r, const struct hello *hello, struct incoming *in, int timeout_ms, int idle_ms)
 {
     enum frame_type type = FRAME_MESSAGE;
@@ -148,6 +163,9 @@ static int receive_one(struct receiver *r, const struct hello *hello, struct inc
         return receive_chunk(r, hello, payload);
     case FRAME_CHUNK_TAKEN:
         return receive_answer(r, hello, payload);
+    case FRAME_HASH:
+    case FRAME_VERDICT:
+        return receive_hash(r, hello, type, payload);
     case FRAME_HELLO:
     case FRAME_WELCOME:
     case FRAME_REFUSED:

@@ -33,11 +33,12 @@ struct role_ops {
     void (*interrupt)(void *job);
 };
 
-extern const struct role_ops timer_ops;       /* one */
-extern const struct role_ops writer_ops;      /* one */
+extern const struct role_ops timer_ops;        /* one */
+extern const struct role_ops writer_ops;       /* one */
 extern const struct role_ops checkpointer_ops; /* one */
-extern const struct role_ops applier_ops;     /* one */
-extern const struct role_ops snapshotter_ops; /* one */
-extern const struct role_ops sender_ops;      /* one for each slot of shared.peers; `which` is the slot */
+extern const struct role_ops applier_ops;      /* one */
+extern const struct role_ops snapshotter_ops;  /* one */
+extern const struct role_ops auditor_ops;      /* one */
+extern const struct role_ops sender_ops;       /* one for each slot of shared.peers; `which` is the slot */
 
 #endif

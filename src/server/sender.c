@@ -31,7 +31,9 @@ enum sender_step {
     SENDER_GREET,
     SENDER_CHUNK,  /* of the map, when no message is due */
     SENDER_ANSWER, /* to a chunk */
-    SENDER_FORGET  /* the map's file: the peer has it */
+    SENDER_FORGET, /* the map's file: the peer has it */
+    SENDER_HASH,   /* of our map */
+    SENDER_VERDICT /* on the peer's */
 };
 
 struct sender_job {
@@ -54,6 +56,8 @@ struct sender_job {
     uint8_t *piece; /* its bytes, CHUNK_BYTES_MAX at most */
     size_t piece_size;
     struct chunk_taken answer;
+    struct hash_report report;
+    struct hash_verdict verdict;
     raft_time began;
     int dump_err; /* of the file, which is no fault of the peer's */
     int err;
@@ -120,6 +124,8 @@ static raft_time sender_due(const struct shared *s, unsigned which)
         due = p->look_at;
     if (due > 0 && transfer_due(s, p) < due)
         due = transfer_due(s, p);
+    if (due > 0 && integrity_due(s, p) < due)
+        due = integrity_due(s, p);
     return p->greet_at < due && is_greeted(p) && shared_must_greet(s) ? p->greet_at : due;
 }
 
@@ -179,6 +185,23 @@ static bool sender_take_transfer(struct shared *s, raft_time now, struct peer *p
     return true;
 }
 
+/* Seldom, and short: entries may wait for it. */
+static bool sender_take_hash(struct shared *s, raft_time now, struct peer *p, struct sender_job *j)
+{
+    switch (integrity_next(s, now, p, &j->report, &j->verdict)) {
+    case INTEGRITY_NOTHING:
+        return false;
+    case INTEGRITY_REPORT:
+        j->step = SENDER_HASH;
+        break;
+    case INTEGRITY_VERDICT:
+        j->step = SENDER_VERDICT;
+        break;
+    }
+    sender_address(s, p, j);
+    return true;
+}
+
 static void sender_take(struct shared *s, raft_time now, unsigned which, void *job)
 {
     struct peer *p = &s->peers[which];
@@ -199,6 +222,8 @@ static void sender_take(struct shared *s, raft_time now, unsigned which, void *j
         return;
     }
     p->look_at = 0;
+    if (!p->loaded && integrity_due(s, p) <= now && sender_take_hash(s, now, p, j))
+        return;
     transfer_look(s, now, p);
     if (!p->loaded && raft_send_due(s->raft, p->id) > now && sender_take_transfer(s, now, p, j))
         return;
@@ -266,8 +291,27 @@ static int sender_transmit_answer(struct sender_job *j)
     return link_send(j->link, FRAME_CHUNK_TAKEN, &part, 1, j->timeout_ms, &j->refusal);
 }
 
+/* One that does not know such frames would take us for broken. */
+static int sender_transmit_hash(struct sender_job *j)
+{
+    bool report = j->step == SENDER_HASH;
+    struct iovec part;
+
+    if (link_welcomed(j->link)->version < PROTOCOL_VERSION_HASHES)
+        return 0;
+    bytes_reset(&j->head);
+    if (report)
+        hash_report_encode(&j->report, &j->head);
+    else
+        hash_verdict_encode(&j->verdict, &j->head);
+    part = (struct iovec){j->head.data, j->head.size};
+    return link_send(j->link, report ? FRAME_HASH : FRAME_VERDICT, &part, 1, j->timeout_ms, &j->refusal);
+}
+
 static int sender_transmit(struct sender_job *j)
 {
+    if (j->step == SENDER_HASH || j->step == SENDER_VERDICT)
+        return sender_transmit_hash(j);
     if (j->step == SENDER_CHUNK)
         return sender_transmit_chunk(j);
     return j->step == SENDER_ANSWER ? sender_transmit_answer(j) : sender_transmit_message(j);
@@ -354,6 +398,10 @@ static void sender_work(void *job)
     case SENDER_FORGET:
         sender_forget(j);
         break;
+    case SENDER_HASH:
+    case SENDER_VERDICT:
+        sender_send(j);
+        break;
     }
 }
 
@@ -438,6 +486,12 @@ static void sender_done(struct shared *s, raft_time now, unsigned which, void *j
         sender_sent(s, now, p, j->answer.to, j);
         break;
     case SENDER_FORGET:
+        break;
+    case SENDER_HASH:
+        sender_sent(s, now, p, j->report.to, j);
+        break;
+    case SENDER_VERDICT:
+        sender_sent(s, now, p, j->verdict.to, j);
         break;
     }
 }

@@ -19,6 +19,7 @@
 
 #define LEADERLESS_PAUSE_MS 10 /* how often a read looks whether there is a leader again */
 #define SCANS_MAX           64u
+#define KEY_SHOWN           64u /* bytes of a damaged one, for people */
 
 _Static_assert(SERVICE_KEY_MAX == COMMAND_KEY_MAX, "one limit");
 _Static_assert(SERVICE_NAME_MAX == MEMBER_NAME_MAX, "one limit");
@@ -69,6 +70,8 @@ enum service_code service_leads(const struct shared *s)
     raft_status(s->raft, &status);
     if (status.role != RAFT_LEADER)
         return status.leader != 0 ? SERVICE_NOT_LEADER : SERVICE_NO_LEADER;
+    if (integrity_stands_still(s))
+        return SERVICE_NO_LEADER; /* and not for long (timer.c) */
     return status.transferring ? SERVICE_NO_LEADER : SERVICE_OK;
 }
 
@@ -187,11 +190,25 @@ void service_write(struct node *n, const struct service_write *w, unsigned deadl
 
 /* ---- reads ---- */
 
+/* Whether anything may be read here. */
+static enum service_code check_trust(const struct shared *s, struct service_result *r)
+{
+    if (!integrity_stands_still(s))
+        return SERVICE_OK;
+    snprintf(
+        r->text, sizeof r->text,
+        "the map of this member is not to be trusted (%s), and a leader is to send it another one: ask another member",
+        s->integrity.reason);
+    return SERVICE_DOUBTED;
+}
+
 /* Begins a linearizable read: OK, NO_QUORUM where no leader is known just now, or why there will be none. */
-static enum service_code begin_read(struct shared *s, struct request *q)
+static enum service_code begin_read(struct shared *s, struct request *q, struct service_result *r)
 {
     if (s->failure != 0)
         return SERVICE_FAILED;
+    if (check_trust(s, r) != SERVICE_OK)
+        return SERVICE_DOUBTED;
     if (s->phase == PHASE_DRAINING || s->phase == PHASE_INVITED)
         return SERVICE_STOPPING;
     return s->phase == PHASE_SERVING && request_begin_read(s, clock_now_ms(), q) ? SERVICE_OK : SERVICE_NO_QUORUM;
@@ -210,7 +227,7 @@ static void read_barrier(struct node *n, unsigned deadline_ms, struct service_re
     sem_init(&wake, 0, 0);
     for (;;) {
         s = node_lock(n);
-        r->code = begin_read(s, &q);
+        r->code = begin_read(s, &q, r);
         service_fill_stamp(s, &r->stamp);
         node_unlock(n, &s);
         if (r->code == SERVICE_OK) {
@@ -224,7 +241,23 @@ static void read_barrier(struct node *n, unsigned deadline_ms, struct service_re
     sem_destroy(&wake);
 }
 
-static enum service_code code_of_store(int err, struct service_result *r)
+/* What was written does not come back. Where another member has it, ours is replaced as a whole. */
+static void damaged(struct node *n, struct view key, struct service_result *r)
+{
+    struct shared *s = NULL;
+    struct bytes shown;
+
+    bytes_init(&shown, 3 * KEY_SHOWN);
+    text_percent_encode(&shown, view_of(key.data, key.size < KEY_SHOWN ? key.size : KEY_SHOWN));
+    snprintf(r->text, sizeof r->text, "a record is damaged that was read: key=%.*s", (int)shown.size,
+             (const char *)shown.data);
+    bytes_clear(&shown);
+    s = node_lock(n);
+    integrity_doubt(s, r->text);
+    node_unlock(n, &s);
+}
+
+static enum service_code code_of_store(struct node *n, int err, struct view key, struct service_result *r)
 {
     if (err == 0)
         return SERVICE_OK;
@@ -232,14 +265,28 @@ static enum service_code code_of_store(int err, struct service_result *r)
         return SERVICE_NOT_FOUND;
     if (err == ERR_NO_RESOURCES)
         return SERVICE_BUSY;
+    if (err == ERR_CORRUPT) {
+        damaged(n, key, r);
+        return SERVICE_DOUBTED;
+    }
     snprintf(r->text, sizeof r->text, "the map cannot be read: %s", err_text(err));
     return SERVICE_FAILED;
+}
+
+/* All that a stale read asks of the node. */
+static void look_stale(struct node *n, struct service_result *r)
+{
+    struct shared *s = node_lock(n);
+
+    service_fill_stamp(s, &r->stamp);
+    r->code = check_trust(s, r);
+    node_unlock(n, &s);
 }
 
 void service_barrier(struct node *n, enum service_consistency c, unsigned deadline_ms, struct service_result *r)
 {
     if (c == SERVICE_STALE)
-        service_stamp(n, &r->stamp);
+        look_stale(n, r);
     else
         read_barrier(n, deadline_ms, r);
 }
@@ -254,7 +301,7 @@ static struct kv_view *open_view(struct node *n, enum service_consistency c, uns
     service_barrier(n, c, deadline_ms, r);
     if (r->code != SERVICE_OK)
         return NULL;
-    r->code = code_of_store(kv_view_open(n->kv, &view), r);
+    r->code = code_of_store(n, kv_view_open(n->kv, &view), view_of(NULL, 0), r);
     if (r->code == SERVICE_OK)
         r->stamp.index = kv_view_applied(view);
     return view;
@@ -269,7 +316,7 @@ void service_get(struct node *n, struct view key, enum service_consistency c, un
     bytes_reset(value);
     if (view == NULL)
         return;
-    r->code = code_of_store(kv_view_get(view, key, &found, &r->etag), r);
+    r->code = code_of_store(n, kv_view_get(view, key, &found, &r->etag), key, r);
     if (r->code == SERVICE_OK)
         bytes_append(value, found.data, found.size);
     kv_view_close(view);
@@ -278,6 +325,7 @@ void service_get(struct node *n, struct view key, enum service_consistency c, un
 /* ---- scans ---- */
 
 struct service_scan {
+    struct node *node;
     struct kv_view *view;
     struct bytes prefix;
     uint64_t until;
@@ -305,13 +353,14 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
     }
     view = open_view(n, c, deadline_ms, r);
     scan = xcalloc(1, sizeof *scan);
+    scan->node = n;
     scan->view = view;
     bytes_init(&scan->prefix, SERVICE_KEY_MAX);
     bytes_append(&scan->prefix, prefix.data, prefix.size);
     scan->until = clock_now_ms() + SERVICE_SCAN_MS;
     if (r->code == SERVICE_OK) {
         err = kv_view_seek(view, from_after ? after : prefix, from_after);
-        r->code = err == ERR_NOT_FOUND ? SERVICE_OK : code_of_store(err, r);
+        r->code = err == ERR_NOT_FOUND ? SERVICE_OK : code_of_store(n, err, prefix, r);
     }
     if (r->code == SERVICE_OK)
         *out = scan;
@@ -321,6 +370,7 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
 
 bool service_scan_next(struct service_scan *s, struct view *key, struct view *value, uint64_t *etag)
 {
+    struct service_result ignored;
     int err = 0;
 
     if (s->ended)
@@ -334,6 +384,8 @@ bool service_scan_next(struct service_scan *s, struct view *key, struct view *va
         return true;
     s->ended = true;
     s->complete = err == 0 || err == ERR_NOT_FOUND;
+    if (err == ERR_CORRUPT)
+        damaged(s->node, *key, &ignored);
     return false;
 }
 
@@ -385,6 +437,16 @@ static void copy_counters(const struct counters *c, struct service_status *out)
     out->peers_refused = c->peers_refused;
 }
 
+static void copy_integrity(const struct integrity *g, struct service_status *out)
+{
+    out->map_hash = g->last.hash;
+    out->map_index = g->last.index;
+    out->map_doubted = g->doubted;
+    out->map_scrubbed = g->scrubbed;
+    out->map_passes = g->passes;
+    out->map_damaged = g->damaged;
+}
+
 void service_status(struct node *n, struct service_status *out)
 {
     struct kv_stats stats = {0};
@@ -408,6 +470,7 @@ void service_status(struct node *n, struct service_status *out)
     out->log_first = status.first;
     out->log_last = status.last;
     out->requests_waiting = s->requests.waiting;
+    copy_integrity(&s->integrity, out);
     copy_counters(&s->counters, out);
     node_unlock(n, &s);
     out->keys = stats.keys;
@@ -433,6 +496,8 @@ bool service_ready(struct node *n, char *why, unsigned size)
         snprintf(why, size, "not yet a member of a cluster");
     else if (s->phase == PHASE_DRAINING || s->phase == PHASE_INVITED)
         snprintf(why, size, "stopping");
+    else if (s->integrity.doubted)
+        snprintf(why, size, "the map is not to be trusted: %s", s->integrity.reason);
     else if (s->no_space)
         snprintf(why, size, "no space on the disk or in the map");
     else if (status.leader == 0)

@@ -34,7 +34,8 @@ enum service_code {
     SERVICE_INVALID,          /* an argument makes no sense: text says what */
     SERVICE_CONFLICT,         /* the state does not allow it (a change in flight, the last voter, a name taken, it
                                  holds data): text says what */
-    SERVICE_FAILED            /* this server failed: text says what */
+    SERVICE_DOUBTED, /* this member's map is not to be trusted, and it answers nothing out of it: text says why */
+    SERVICE_FAILED   /* this server failed: text says what */
 };
 
 /* Where an answer comes from: the Raftd-* headers of every response. */
@@ -136,10 +137,16 @@ struct service_member {
     char client[ADDRESS_MAX], peer[ADDRESS_MAX]; /* client "": it was added and has not come yet */
     enum profile profile;
     uint64_t created_ns; /* when it was added, in nanoseconds since 1970 */
-    bool tracked;       /* the fields below are known: the leader knows them of all, others of themselves */
+    bool tracked;        /* the fields below are known: the leader knows them of all, others of themselves */
     uint64_t match, lag;
     int64_t last_contact_ms; /* -1: never */
     bool active;
+    enum {
+        SERVICE_MAP_UNKNOWN,
+        SERVICE_MAP_AGREES,
+        SERVICE_MAP_DIFFERS
+    } map;              /* with the leader's; of ourselves: trusted? */
+    uint64_t map_index; /* where that was seen */
 };
 struct service_gone {
     uint64_t id;
@@ -213,6 +220,10 @@ struct service_status {
     uint64_t keys, store_used, store_file, store_max, log_file;
     uint64_t uptime_ms;
     uint64_t requests_waiting;
+    uint64_t map_hash, map_index; /* of all that members must agree in, after that entry; index 0: not known */
+    bool map_doubted;             /* it is not to be trusted */
+    uint64_t map_scrubbed, map_passes,
+        map_damaged; /* records looked at for damage, whole passes, and damaged ones found */
     /* counted since the start */
     uint64_t elections, leader_changes, proposals, proposals_lost, reads, writes_to_disk, entries_written,
         batches_applied, messages_sent, messages_received, peers_refused;

@@ -43,6 +43,24 @@ static void fill_tracked(const struct shared *s, raft_time now, const struct raf
 
 _Static_assert(SERVICE_MEMBERS_MAX == MEMBERS_GONE_MAX, "the gone have room");
 
+static void fill_map(const struct shared *s, struct service_member *out)
+{
+    raft_index index = 0;
+
+    switch (integrity_of(s, out->id, &index)) {
+    case INTEGRITY_UNKNOWN:
+        out->map = SERVICE_MAP_UNKNOWN;
+        break;
+    case INTEGRITY_AGREES:
+        out->map = SERVICE_MAP_AGREES;
+        break;
+    case INTEGRITY_DIFFERS:
+        out->map = SERVICE_MAP_DIFFERS;
+        break;
+    }
+    out->map_index = index;
+}
+
 void service_cluster(struct node *n, struct service_cluster *out)
 {
     struct shared *s = node_lock(n);
@@ -72,6 +90,7 @@ void service_cluster(struct node *n, struct service_cluster *out)
         to->profile = m->profile;
         to->created_ns = m->created_ns;
         fill_tracked(s, now, &status, to);
+        fill_map(s, to);
     }
     out->gone_count = s->directory.latest.gone_count;
     for (unsigned i = 0; i < out->gone_count; i++) {

@@ -5,6 +5,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/logger.h"
+
+#define REPORT_MS 2000
+#define SCRUB_MS  500
 
 raft_index shared_config_index(const struct shared *s)
 {
@@ -222,6 +226,7 @@ void shared_installed(struct shared *s, raft_time now, const struct kv_position 
     install_directory(s, p, status.config_index);
     s->staged = p->applied.index;
     s->visible = p->applied.index;
+    integrity_installed(s, p);
     requests_superseded(s, p->applied.index);
     if (p->config_index > s->joined && directory_find(&s->directory, s->self) == NULL)
         s->removed = true; /* for good: ids do not come back */
@@ -303,6 +308,24 @@ static int begin_log_anew(struct log_store *log, struct kv_store *kv, struct raf
     return err == 0 ? log_store_state(log, state) : err;
 }
 
+/* What a map that is not to be trusted leaves of a start. The log, which is in no doubt, makes anew what was put aside, if it
+ * goes back that far. Else there is no map, and nothing is applied, until a leader sends one; what the log has lost was applied
+ * once, so it was committed. */
+static int restore_doubted(struct shared *s, struct kv_store *kv, const struct log_state *log, struct kv_position *p)
+{
+    if (!log_holds(log, p->applied)) {
+        s->integrity.empty = true;
+        p->applied = log->base;
+        p->hash = 0;
+        return 0;
+    }
+    if (p->applied.index != 0)
+        return 0;
+    p->doubted = false;
+    log_info("the map is made anew from the log: last=%llu", (unsigned long long)log->last);
+    return kv_store_trust(kv);
+}
+
 static int restore(struct shared *s, struct log_store *log, struct kv_store *kv, raft_time now, struct why *why)
 {
     struct kv_position *position = xmalloc(sizeof *position);
@@ -325,12 +348,19 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
         }
     }
     last = state.last;
+    if (position->doubted)
+        err = restore_doubted(s, kv, &state, position);
+    if (err != 0) {
+        why_set(why, err, "what was noted of the damaged map cannot be removed: %s", err_text(err));
+        goto out;
+    }
     if (position->applied.index == 0 && state.base.index > 0) {
-        err = why_set(why, ERR_CORRUPT,
-                      "the map of this member (kv in its DATADIR) is gone, and its log, of entries %llu to %llu, does not "
-                      "go back far enough to make it anew: bring it back, or remove this member from its cluster and "
-                      "join with another DATADIR",
-                      (unsigned long long)state.base.index + 1, (unsigned long long)last);
+        err = why_set(
+            why, ERR_CORRUPT,
+            "the map of this member (kv in its DATADIR) is gone, and its log, of entries %llu to %llu, does not "
+            "go back far enough to make it anew: bring it back, or remove this member from its cluster and "
+            "join with another DATADIR",
+            (unsigned long long)state.base.index + 1, (unsigned long long)last);
         goto out;
     }
     if (!log_holds(&state, position->applied)) {
@@ -354,6 +384,7 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
     s->staged = position->applied.index;
     s->visible = position->applied.index;
     s->last_snapshot = state.base.index;
+    integrity_begin(s, position);
     shared_assign_peers(s);
     raft_start(s->raft, now, last, position->applied.index);
 out:
@@ -380,6 +411,8 @@ int shared_open(struct shared *s, const struct shared_start *start, struct log_s
     s->largest = start->largest;
     s->transfer_patience = 2 * start->election_ms;
     s->transfer_chunk = CHUNK_BYTES_MAX;
+    s->report_ms = REPORT_MS;
+    s->scrub_ms = SCRUB_MS;
     s->phase = start->cluster == 0 ? PHASE_JOINING : PHASE_SERVING;
     s->raft = raft_new(start->self, start->seed, start->election_ms, start->heartbeat_ms);
     err = restore(s, log, kv, now, why);

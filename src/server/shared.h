@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "raft/raft.h"
 #include "server/directory.h"
+#include "server/integrity.h"
 #include "server/request.h"
 #include "server/tail.h"
 #include "server/transfer.h"
@@ -49,6 +50,7 @@ struct peer {
     enum profile moved_profile;
     struct transfer_out out;       /* the map on its way to it; sender and snapshotter */
     struct transfer_answer answer; /* owed to it for a map that it sends; the sender clears it */
+    struct opinion opinion;        /* of its map; and when we report ours to it */
 };
 
 struct counters {
@@ -84,12 +86,14 @@ struct shared {
     uint64_t log_max_entries, log_max_bytes; /* more than that, and the log loses its first half */
     uint64_t log_bytes, log_entries;         /* what the log on disk takes, and for how many entries; the writer */
     raft_time compact_at;                    /* no sooner than that; the snapshotter */
-    raft_index last_snapshot;    /* the entry that the synced map stood for at the last compaction; for its line */
-    uint64_t wall_ns;            /* the wall clock at the moment 0 of the roles' clock, as of our start */
-    raft_time transfer_patience; /* how long an answer to a chunk may take */
-    uint32_t transfer_chunk;     /* bytes of a map sent at once: CHUNK_BYTES_MAX, in simulations less */
-    struct dump dump;            /* the snapshotter */
-    struct transfer_in incoming; /* receivers, and from TRANSFER_COMPLETE on the applier */
+    raft_index last_snapshot;      /* the entry that the synced map stood for at the last compaction; for its line */
+    uint64_t wall_ns;              /* the wall clock at the moment 0 of the roles' clock, as of our start */
+    raft_time transfer_patience;   /* how long an answer to a chunk may take */
+    uint32_t transfer_chunk;       /* bytes of a map sent at once: CHUNK_BYTES_MAX, in simulations less */
+    struct dump dump;              /* the snapshotter */
+    struct transfer_in incoming;   /* receivers, and from TRANSFER_COMPLETE on the applier */
+    raft_time report_ms, scrub_ms; /* how often we report our map's hash, and look at a few records */
+    struct integrity integrity;    /* the applier, the auditor, receivers */
     struct tail tail;
     struct requests requests;
     struct directory directory;

@@ -35,7 +35,7 @@ struct snapshotter_job {
     raft_index target, settled;
     struct dump_id id;
     uint64_t good; /* bytes */
-    bool looks; /* for room: */
+    bool looks;    /* for room: */
     bool was_full, full;
     uint64_t largest;
     atomic_bool cancel;
@@ -73,7 +73,7 @@ static bool somebody_needs_map(const struct shared *s)
 {
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         if (s->peers[i].out.wanted)
-            return true;
+            return !integrity_stands_still(s); /* what we doubt ourselves is not given away */
     return false;
 }
 
@@ -90,7 +90,7 @@ static raft_time dump_is_kept_until(const struct shared *s)
 
 static bool dump_serves(const struct shared *s, const struct raft_status *status)
 {
-    return s->dump.ready && s->dump.id.pos.index >= status->base.index;
+    return s->dump.ready && s->dump.id.pos.index >= status->base.index && s->dump.id.pos.index >= transfer_least(s);
 }
 
 /* Bytes that an entry takes on disk, on average. */
@@ -103,6 +103,8 @@ static bool log_is_long(const struct shared *s, const struct raft_status *status
 {
     uint64_t kept = status->last - status->base.index;
 
+    if (integrity_stands_still(s)) /* the map that is to come may need all of it */
+        return false;
     return kept > s->log_max_entries || kept * entry_cost(s) > s->log_max_bytes;
 }
 
@@ -128,7 +130,7 @@ static uint64_t entries_worth_a_map(const struct shared *s)
 static bool incoming_is_stale(const struct shared *s, const struct raft_status *status)
 {
     return (s->incoming.state == TRANSFER_RECEIVING || s->incoming.state == TRANSFER_LEFT) && !s->incoming.writing &&
-           status->applied >= s->incoming.id.pos.index;
+           !transfer_is_news(s, status);
 }
 
 static bool incoming_is_offered(const struct shared *s)

@@ -70,12 +70,22 @@ static bool no_change_in_flight(const struct shared *s)
     return raft_may_change(s->raft, raft_config_latest(s->raft)) == RAFT_CHANGE_OK;
 }
 
+static bool leads(const struct shared *s)
+{
+    struct raft_status status;
+
+    raft_status(s->raft, &status);
+    return status.role == RAFT_LEADER;
+}
+
 static enum chore wanted_chore(const struct shared *s)
 {
     const struct member *old = NULL;
 
     if (raft_wants_noop(s->raft))
         return CHORE_NOOP;
+    if (s->integrity.doubted && integrity_stands_still(s) && leads(s))
+        return CHORE_HAND_OVER;
     if (raft_heir_with_room(s->raft) != 0)
         return CHORE_HAND_OVER;
     for (unsigned i = 0; i < s->directory.latest.count; i++) {
@@ -138,12 +148,21 @@ static void plan_vote(const struct shared *s, raft_time now, struct members *out
     }
 }
 
+/* Who doubts its own map hands over to one who does not, or waits for one. */
+static void hand_over(struct shared *s, raft_time now)
+{
+    raft_id heir = integrity_stands_still(s) ? integrity_heir(s, now) : 0;
+
+    if (heir != 0 || !integrity_stands_still(s))
+        raft_transfer(s->raft, now, heir);
+}
+
 static enum chore plan_chore(struct shared *s, raft_time now, struct members *out)
 {
     enum chore chore = wanted_chore(s);
 
     if (chore == CHORE_HAND_OVER) {
-        raft_transfer(s->raft, now, 0);
+        hand_over(s, now);
         s->chores_at = now + HAND_OVER_RETRY_MS;
         return CHORE_NONE;
     }

@@ -16,9 +16,9 @@
 void transfer_look(struct shared *s, raft_time now, struct peer *p)
 {
     struct raft_peer_status status;
-
+    raft_index least = 0;
     bool needed = p->id != 0 && !p->guest && raft_peer_status(s->raft, now, p->id, &status) &&
-                  status.state == RAFT_NEEDS_SNAPSHOT;
+                  (status.state == RAFT_NEEDS_SNAPSHOT || integrity_needs_map(s, p, &least));
 
     p->out.wanted = needed && status.active;
     if (!needed)
@@ -27,6 +27,16 @@ void transfer_look(struct shared *s, raft_time now, struct peer *p)
         p->out.known = false; /* it is asked how far it is when it is back */
     p->out.awaits_it =
         needed && !status.active && p->out.begun ? status.heard + AWAIT_FACTOR * s->transfer_patience : 0;
+}
+
+raft_index transfer_least(const struct shared *s)
+{
+    raft_index most = 0, least = 0;
+
+    for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
+        if (s->peers[i].out.wanted && integrity_needs_map(s, &s->peers[i], &least) && least > most)
+            most = least;
+    return most;
 }
 
 static bool sends_current(const struct shared *s, const struct transfer_out *t)
@@ -66,7 +76,13 @@ static void begin(struct shared *s, struct transfer_out *t)
 static bool core_agrees(struct shared *s, raft_time now, const struct peer *p, const struct raft_status *status)
 {
     struct raft_message m = {.type = RAFT_SNAPSHOT, .from = s->self, .to = p->id, .term = status->term};
+    struct raft_peer_status peer;
+    raft_index least = 0;
 
+    /* One that doubts its map alone has the log: it needs nothing of ours. */
+    if (integrity_needs_map(s, p, &least) && raft_peer_status(s->raft, now, p->id, &peer) &&
+        peer.state != RAFT_NEEDS_SNAPSHOT)
+        return s->dump.id.pos.index >= least;
     m.snapshot.pos = s->dump.id.pos;
     return raft_sending(s->raft, now, &m, 0);
 }
@@ -208,6 +224,13 @@ static void owe_answer(struct shared *s, raft_id to, const struct dump_id *id, u
             s->peers[i].answer = (struct transfer_answer){.owed = true, .id = *id, .offset = offset};
 }
 
+bool transfer_is_news(const struct shared *s, const struct raft_status *status)
+{
+    raft_index index = s->incoming.id.pos.index;
+
+    return index > status->applied || (index == status->applied && integrity_stands_still(s));
+}
+
 int transfer_came(struct shared *s, raft_time now, const struct hello *h, const struct chunk *c)
 {
     struct transfer_in *t = &s->incoming;
@@ -216,7 +239,8 @@ int transfer_came(struct shared *s, raft_time now, const struct hello *h, const 
         return ERR_MALFORMED;
     if (directory_find(&s->directory, h->from) == NULL)
         shared_host_guest(s, h->from, h->peer);
-    if (!raft_offered(s->raft, now, c->from, c->term, c->dump.pos))
+    if (!raft_offered(s->raft, now, c->from, c->term, c->dump.pos) &&
+        !integrity_wants_map(s, c->from, c->term, c->dump.pos))
         return 0; /* of an old leader, or what we have: the core's own answers say so */
     if (t->writing)
         return 0; /* it will ask again */

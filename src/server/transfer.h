@@ -66,6 +66,9 @@ struct transfer_in {
 
 /* ---- the leader's side ---- */
 
+raft_index
+transfer_least(const struct shared *s); /* what a dump must reach for all who need one; 0: as far as the log */
+
 void transfer_look(struct shared *s, raft_time now, struct peer *p); /* asks the core whether p needs the map */
 /* When the sender has a chunk, an answer or a file to close for p; RAFT_NEVER: nothing. */
 raft_time transfer_due(const struct shared *s, const struct peer *p);
@@ -83,6 +86,10 @@ int transfer_answered(struct shared *s, raft_time now, const struct hello *h, co
 void transfer_recall(struct shared *s, const char *path);
 /* The snapshotter has looked at it (err 0): the first `good` bytes are of use. */
 void transfer_recalled(struct shared *s, uint64_t good, int err);
+/* Whether the map that comes, or has come, is to take the place of ours: as a rule because it is newer. */
+struct raft_status;
+bool transfer_is_news(const struct shared *s, const struct raft_status *status);
+
 /* A chunk came. TRANSFER_WRITE: write it (transfer_write), then say so (transfer_wrote); 0: it is dealt with;
  * ERR_MALFORMED: its sender speaks for another. */
 #define TRANSFER_WRITE 1

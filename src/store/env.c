@@ -536,7 +536,7 @@ MDB_val env_val(struct view v)
 int env_write_failed(struct env *e, int err)
 {
     if (err == ERR_IO || err == ERR_CORRUPT)
-        atomic_store(&e->failed, true);
+        atomic_store(&e->failed, err);
     return err;
 }
 
@@ -577,8 +577,8 @@ int env_write_begin(struct env *e, MDB_txn **out)
 {
     int rc, err;
 
-    if (atomic_load(&e->failed))
-        return ERR_IO;
+    if (atomic_load(&e->failed) != 0)
+        return atomic_load(&e->failed);
     err = stay_ahead(e);
     if (err != 0)
         return env_write_failed(e, err);
@@ -759,8 +759,8 @@ int env_sync(struct env *e)
     struct env_file *f;
     int rc;
 
-    if (atomic_load(&e->failed))
-        return ERR_IO;
+    if (atomic_load(&e->failed) != 0)
+        return atomic_load(&e->failed);
     f = file_use(e);
     rc = mdb_env_sync(f->mdb, 1);
     env_file_release(e, f);

@@ -81,7 +81,7 @@ MDB_val env_val(struct view v); /* what goes into LMDB: it does not write there,
 /* What an LMDB or errno code means here. ERR_IO and ERR_CORRUPT of a write stick (env_write_begin). */
 int env_error(struct env *e, int rc);
 
-/* A write transaction. ERR_IO for ever once a write ended in ERR_IO or ERR_CORRUPT: nobody knows what is on the disk. */
+/* A write transaction. Once a write has ended in ERR_IO or ERR_CORRUPT, that again for ever: nobody knows what is on the disk. */
 int env_write_begin(struct env *e, MDB_txn **out);
 int env_write_commit(struct env *e, MDB_txn *txn);         /* ends it in any case */
 int env_write_abort(struct env *e, MDB_txn *txn, int err); /* ends it, returns err */

@@ -104,7 +104,7 @@ int env_take_over(struct env *e, struct env *beside)
         env_reader_clear(r);
     pthread_mutex_unlock(&e->lock);
     beside->file = NULL;
-    atomic_store(&e->failed, false); /* that was about the old one */
+    atomic_store(&e->failed, 0); /* that was about the old one */
     env_note_sizes(e);
     env_file_release(e, old);
     return 0;

@@ -27,9 +27,9 @@ struct env {
     uint64_t format;    /* of the file that was opened first */
     MDB_dbi tables[ENV_TABLES_MAX];
     uint64_t page_size, map_pages;
-    uint64_t ready;     /* bytes of the file that are allocated and written, be it with zeros; the writer's */
-    bool loading;       /* beside another one: nothing is synced yet, and the file need not be ahead */
-    atomic_bool failed; /* a write ended in ERR_IO or ERR_CORRUPT */
+    uint64_t ready;    /* bytes of the file that are allocated and written, be it with zeros; the writer's */
+    bool loading;      /* beside another one: nothing is synced yet, and the file need not be ahead */
+    atomic_int failed; /* a write ended in this: ERR_IO or ERR_CORRUPT; 0: none did */
 
     pthread_mutex_t lock; /* a leaf: guards the pool below */
     struct env_reader *idle;

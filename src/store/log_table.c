@@ -171,6 +171,8 @@ const struct env_options log_env_options = {
     .oldest = OLDEST,
     .flags = 0, /* every commit is synced: a vote or an entry that we vouched for stays */
     .readers = LOG_READERS,
+    .advice = "this member's log is damaged: remove the member from the cluster, and let it join anew with another "
+              "DATADIR",
     .table_count = 3,
     .tables = {[ENTRIES] = {"entries", MDB_INTEGERKEY},
                [RUNS] = {"runs", MDB_INTEGERKEY},
@@ -186,7 +188,9 @@ int log_table_open(const char *path, uint64_t max_size, struct log_table **out, 
     err = env_open(path, &options, &t->env, why);
     if (err != 0)
         goto out;
+    env_work(t->env, true);
     err = load(t);
+    env_work(t->env, false);
     if (err != 0) {
         why_set(why, err, "%s does not add up: %s", path, err_text(err));
         goto out;
@@ -367,9 +371,11 @@ int log_table_write(struct log_table *t, const struct log_write *w, struct raft_
 
     if (err != 0)
         return err;
+    env_work(t->env, true);
     err = put_all(t, txn, w, base);
     if (err == 0)
         err = put_pair(t, txn, "journal", settled, 0);
+    env_work(t->env, false);
     if (err != 0)
         return env_write_abort(t->env, txn, err);
     used = env_used_pages(t->env, txn) * env_page_size(t->env);
@@ -416,8 +422,8 @@ static int read_entry(raft_index index, const MDB_val *key, const MDB_val *data,
     return 0;
 }
 
-static int read_entries(struct log_table *t, MDB_cursor *c, raft_index first, raft_index last, uint64_t max_bytes,
-                        unsigned max_count, struct entry **out, unsigned *count)
+static int read_entries(struct log_table *t, struct env_reader *r, MDB_cursor *c, raft_index first, raft_index last,
+                        uint64_t max_bytes, unsigned max_count, struct entry **out, unsigned *count)
 {
     MDB_val key = key_of(&first);
     MDB_val data;
@@ -429,7 +435,7 @@ static int read_entries(struct log_table *t, MDB_cursor *c, raft_index first, ra
         bytes += data.mv_size;
         if (n > 0 && bytes > max_bytes)
             break;
-        err = read_entry(first + n, &key, &data, &out[n]);
+        err = env_holds(r, data.mv_data, data.mv_size) ? read_entry(first + n, &key, &data, &out[n]) : ERR_CORRUPT;
         if (err != 0)
             break;
         n++;
@@ -460,9 +466,11 @@ int log_table_read(struct log_table *t, raft_index first, raft_index last, uint6
     err = env_read_begin(t->env, &r);
     if (err != 0)
         return err;
+    env_work(t->env, true);
     err = env_reader_cursor(t->env, r, &c);
     if (err == 0)
-        err = read_entries(t, c, first, last, max_bytes, max_count, out, count);
+        err = read_entries(t, r, c, first, last, max_bytes, max_count, out, count);
+    env_work(t->env, false);
     env_read_end(t->env, r);
     return err;
 }

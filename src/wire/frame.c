@@ -32,6 +32,8 @@ static bool type_known(uint16_t type)
     case FRAME_MESSAGE:
     case FRAME_CHUNK:
     case FRAME_CHUNK_TAKEN:
+    case FRAME_HASH:
+    case FRAME_VERDICT:
         return true;
     }
     return false;

@@ -20,19 +20,22 @@
 #include "raft/raft.h"
 #include "wire/members.h"
 
-#define FRAME_HEADER_SIZE    24
-#define FRAME_PAYLOAD_MAX    (66u << 20) /* the largest entry, and the fixed part of its message */
-#define FRAME_GREETING_MAX   4096        /* before the greeting is accepted nobody may make us allocate more */
-#define PROTOCOL_VERSION_MIN 1
-#define PROTOCOL_VERSION_MAX 1
+#define FRAME_HEADER_SIZE       24
+#define FRAME_PAYLOAD_MAX       (66u << 20) /* the largest entry, and the fixed part of its message */
+#define FRAME_GREETING_MAX      4096        /* before the greeting is accepted nobody may make us allocate more */
+#define PROTOCOL_VERSION_MIN    1
+#define PROTOCOL_VERSION_MAX    2
+#define PROTOCOL_VERSION_HASHES 2 /* the first that knows FRAME_HASH and FRAME_VERDICT */
 
 enum frame_type {
     FRAME_HELLO = 1,
     FRAME_WELCOME = 2,
     FRAME_REFUSED = 3,
     FRAME_MESSAGE = 4,
-    FRAME_CHUNK = 5,      /* of a dump (transfer.h) */
-    FRAME_CHUNK_TAKEN = 6 /* and the answer */
+    FRAME_CHUNK = 5,       /* of a dump (transfer.h) */
+    FRAME_CHUNK_TAKEN = 6, /* and the answer */
+    FRAME_HASH = 7,        /* of the sender's map (integrity.h); from version 2 on */
+    FRAME_VERDICT = 8      /* that it differs */
 };
 
 struct frame_header {

@@ -325,7 +325,7 @@ START_TEST(each_refusal_has_its_status)
         {SERVICE_BUSY, 429, 429, "1", "too many"},     {SERVICE_NO_SPACE, 507, 507, "", "no space"},
         {SERVICE_STOPPING, 503, 503, "1", "stopping"}, {SERVICE_INVALID, 400, 400, "", "because"},
         {SERVICE_CONFLICT, 409, 409, "", "because"},   {SERVICE_FAILED, 500, 500, "", "because"},
-        {SERVICE_NOT_FOUND, 404, 404, "", "no such"},
+        {SERVICE_NOT_FOUND, 404, 404, "", "no such"},  {SERVICE_DOUBTED, 503, 503, "1", "because"},
     };
     struct world *w = a_world(4, &quick);
 

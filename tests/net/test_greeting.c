@@ -62,7 +62,7 @@ END_TEST
 
 START_TEST(a_welcome_from_another_or_with_another_version_is_malformed)
 {
-    static const struct welcome wrong[] = {{.version = 1, .id = 3}, {.version = 2, .id = 2}};
+    static const struct welcome wrong[] = {{.version = 1, .id = 3}, {.version = PROTOCOL_VERSION_MAX + 1, .id = 2}};
 
     for (int i = 0; i < 2; i++) {
         struct host h;

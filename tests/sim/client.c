@@ -97,8 +97,9 @@ static bool begin_one(struct world *w, struct client *c, struct machine *m, stru
     unsigned key = (unsigned)sim_below(w, w->config.keys);
 
     memset(p, 0, sizeof *p);
-    if (sim_chance(w, w->config.reads)) {
+    if (sim_chance(w, w->config.reads) || key + 1 == w->quiet) {
         p->op = op_new(w, c, OP_READ, key);
+        p->told = integrity_stands_still(&m->shared);
         if (!request_begin_read(&m->shared, machine_ms(m), &p->request)) {
             w->op_count--;
             return false;
@@ -211,11 +212,23 @@ static void read_map(struct world *w, struct client *c, struct machine *m, struc
     struct map_slot found = {0, 0};
     struct kv_view *v = NULL;
     struct view value;
+    int err = 0;
 
     p->active = false;
     CHECK(kv_view_open(&m->kv, &v) == 0);
-    if (kv_view_get(v, view_of(key, sizeof key), &value, &found.index) == 0)
+    err = kv_view_get(v, view_of(key, sizeof key), &value, &found.index);
+    if (err == 0)
         found.value = codec_get_u64(value.data);
+    /* Who has asked before anybody knew may be told what is wrong; nobody is who asks a member that knows. */
+    if (p->told)
+        sim_fail(w, "integrity", "m%u serves a read from a map that it does not trust", m->slot + 1);
+    if (err == ERR_CORRUPT || (m->kv.now.wrong & 1u << op->key) != 0) {
+        if (err == ERR_CORRUPT)
+            integrity_doubt(&m->shared, "a record is damaged that was read");
+        kv_view_close(v);
+        op->outcome = OP_NEVER;
+        return;
+    }
     op->value = found.value;
     op_returns(w, c, op, OP_OK);
     c->known[op->key] = found;

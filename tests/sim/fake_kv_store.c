@@ -1,5 +1,6 @@
 /* fake_kv_store.c -- kv_store.h in memory, for the few keys of the simulator's clients. A crash takes
  * back what was not committed; a power cut may undo the last commits, too, whole, as MDB_NOMETASYNC allows. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 
 struct kv_view {
     struct map_slot slots[SIM_KEYS_MAX];
+    uint32_t damaged;
     raft_index applied;
     uint8_t value[8];
 };
@@ -70,6 +72,9 @@ int kv_store_position(struct kv_store *s, struct kv_position *out)
 {
     memset(out, 0, sizeof *out);
     out->applied = s->committed.applied;
+    out->hash = s->committed.hash;
+    out->doubted = s->doubted;
+    memcpy(out->doubt, s->doubt, sizeof out->doubt);
     out->config_index = s->committed.config_index;
     out->installed = s->committed.installed != 0 && s->committed.installed == s->committed.applied.index;
     if (s->committed.config != NULL)
@@ -82,7 +87,8 @@ uint64_t map_slot_hash(unsigned key, const struct map_slot *slot)
     return slot->index == 0 ? 0 : sim_mix(sim_mix(key + 1, slot->index), slot->value);
 }
 
-static void apply_command(struct kv_store *s, struct entry *e, struct command_result *result)
+/* As the real one: what a condition is decided by must verify, and what is overwritten takes its damage along. */
+static int apply_command(struct kv_store *s, struct entry *e, struct command_result *result)
 {
     struct map_slot *slot = NULL;
     struct command c;
@@ -92,24 +98,31 @@ static void apply_command(struct kv_store *s, struct entry *e, struct command_re
     key = key_number(c.key);
     CHECK(key < SIM_KEYS_MAX);
     slot = &s->now.slots[key];
+    if (c.condition != COMMAND_ALWAYS && (s->now.damaged & 1u << key) != 0)
+        return ERR_CORRUPT;
     if (!command_decide(&c, entry_pos(e).index, slot->index, result))
-        return;
-    s->now.hash ^= map_slot_hash(key, slot);
+        return 0;
+    s->now.damaged &= ~(1u << key);
+    s->now.wrong &= ~(1u << key);
+    s->now.hash -= map_slot_hash(key, slot);
     if (c.op == COMMAND_SET) {
         CHECK(c.value.size >= 8);
         *slot = (struct map_slot){entry_pos(e).index, codec_get_u64(c.value.data)};
     } else
         *slot = (struct map_slot){0, 0};
-    s->now.hash ^= map_slot_hash(key, slot);
+    s->now.hash += map_slot_hash(key, slot);
+    return 0;
 }
 
-static void apply_one(struct kv_store *s, struct entry *e, struct command_result *result)
+static int apply_one(struct kv_store *s, struct entry *e, struct command_result *result)
 {
+    int err = 0;
+
     switch (entry_type(e)) {
     case RAFT_NOOP:
         break;
     case RAFT_COMMAND:
-        apply_command(s, e, result);
+        err = apply_command(s, e, result);
         break;
     case RAFT_CONFIG:
         entry_unref(s->now.config);
@@ -117,8 +130,11 @@ static void apply_one(struct kv_store *s, struct entry *e, struct command_result
         s->now.config_index = entry_pos(e).index;
         break;
     }
+    if (err != 0)
+        return err;
     s->now.applied = entry_pos(e);
     check_applied(s, e);
+    return 0;
 }
 
 /* A disk that is full or fails; any error takes the open transaction back. */
@@ -146,9 +162,12 @@ int kv_store_apply(struct kv_store *s, struct entry *const *entries, unsigned co
         return err;
     check_apply(s, entries, count);
     for (unsigned i = 0; i < count; i++) {
-        apply_one(s, entries[i], &results[i]);
-        if (hashes != NULL)
-            hashes[i] = s->now.hash;
+        err = apply_one(s, entries[i], &results[i]);
+        if (err != 0) {
+            state_replace(&s->now, &s->committed);
+            return err;
+        }
+        hashes[i] = s->now.hash;
     }
     trace(m->world, TRACE_APPLY, m, entry_pos(entries[0]).index, entry_pos(entries[count - 1]).index, s->now.hash, 0);
     return 0;
@@ -177,6 +196,7 @@ int kv_view_open(struct kv_store *s, struct kv_view **out)
 {
     *out = xmalloc(sizeof **out);
     memcpy((*out)->slots, s->now.slots, sizeof(*out)->slots);
+    (*out)->damaged = s->now.damaged;
     (*out)->applied = s->now.applied.index;
     return 0;
 }
@@ -197,8 +217,102 @@ int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_ind
 
     if (number >= SIM_KEYS_MAX || v->slots[number].index == 0)
         return ERR_NOT_FOUND;
+    if ((v->damaged & 1u << number) != 0)
+        return ERR_CORRUPT;
     codec_put_u64(v->value, v->slots[number].value);
     *value = view_of(v->value, sizeof v->value);
     *index = v->slots[number].index;
     return 0;
+}
+
+/* ---- a map that is not to be trusted ---- */
+
+static void take_doubt(struct kv_store *s, const char *reason)
+{
+    s->doubted = true;
+    snprintf(s->doubt, sizeof s->doubt, "%s", reason);
+}
+
+int kv_store_doubt(struct kv_store *s, const char *reason)
+{
+    take_doubt(s, reason);
+    return 0;
+}
+
+int kv_store_trust(struct kv_store *s)
+{
+    s->doubted = false;
+    return 0;
+}
+
+int kv_store_scrub(struct kv_store *s, struct bytes *after, unsigned most, uint64_t bytes, unsigned *looked)
+{
+    char key[16];
+
+    (void)bytes;
+    for (*looked = 0; *looked < most; (*looked)++) {
+        unsigned next = after->size == 0 ? 0 : key_number(bytes_view(after)) + 1;
+
+        if (next >= SIM_KEYS_MAX)
+            return ERR_NOT_FOUND;
+        key_name(next, key, sizeof key);
+        bytes_reset(after);
+        bytes_append_text(after, key);
+        if ((s->now.damaged & 1u << next) != 0)
+            return ERR_CORRUPT;
+    }
+    return 0;
+}
+
+#define WRONG_BIT (UINT64_C(1) << 40) /* nobody writes such a value */
+
+uint64_t map_true_value(const struct map_state *s, unsigned key)
+{
+    return (s->wrong & 1u << key) != 0 ? s->slots[key].value ^ WRONG_BIT : s->slots[key].value;
+}
+
+uint64_t map_true_hash(const struct map_state *s)
+{
+    uint64_t hash = s->hash;
+
+    for (unsigned key = 0; key < SIM_KEYS_MAX; key++) {
+        struct map_slot truth = {s->slots[key].index, map_true_value(s, key)};
+
+        hash += map_slot_hash(key, &truth) - map_slot_hash(key, &s->slots[key]);
+    }
+    return hash;
+}
+
+static void spoil(struct map_state *state, unsigned key, bool wrong)
+{
+    struct map_slot *slot = &state->slots[key];
+
+    if (!wrong) {
+        state->damaged |= 1u << key;
+        return;
+    }
+    state->hash -= map_slot_hash(key, slot);
+    slot->value ^= WRONG_BIT;
+    state->hash += map_slot_hash(key, slot);
+    state->wrong |= 1u << key;
+}
+
+bool disk_map_spoil(struct kv_store *s, unsigned key, bool wrong)
+{
+    if (s->committed.slots[key].index == 0 || s->now.slots[key].index != s->committed.slots[key].index)
+        return false;
+    spoil(&s->now, key, wrong);
+    spoil(&s->committed, key, wrong);
+    return true;
+}
+
+void disk_map_lose(struct kv_store *s)
+{
+    disk_map_clear(s);
+    take_doubt(s, "it cannot be read");
+}
+
+bool disk_map_is_whole(const struct kv_store *s)
+{
+    return !s->doubted && (s->committed.damaged | s->committed.wrong | s->now.damaged | s->now.wrong) == 0;
 }

@@ -14,7 +14,7 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_FLAP] = "flap",           [FAULT_CLOG] = "clog",         [FAULT_SLOW_DISK] = "slow-disk",
     [FAULT_HUNG_DISK] = "hung-disk", [FAULT_NO_SPACE] = "no-space", [FAULT_IO_ERROR] = "io-error",
     [FAULT_CLOCK] = "clock",         [FAULT_MEMBERS] = "members",   [FAULT_TRANSFER] = "transfer",
-    [FAULT_MOVE] = "move",
+    [FAULT_MOVE] = "move",           [FAULT_SPOIL] = "spoil",
 };
 
 const char *fault_name(enum sim_fault f)
@@ -321,6 +321,66 @@ static void fault_move(struct world *w)
     stop_for(m, 0, some_time(w));
 }
 
+/* What more than one of several must not suffer at once, or nobody could tell who is right; and each has been told since. */
+static bool maps_are_whole(struct world *w)
+{
+    for (unsigned i = 0; i < w->machine_count; i++)
+        if (!disk_map_is_whole(&w->machines[i].kv) || (w->machines[i].up && w->machines[i].shared.integrity.doubted))
+            return false;
+    return true;
+}
+
+/* As it was installed and not yet in the log, the map alone remembers what was acknowledged; and as the log is cut short, who
+ * the others are: then one that comes back elsewhere finds nobody. */
+static bool may_lose_map(const struct world *w, const struct machine *m)
+{
+    raft_index index = m->kv.committed.applied.index;
+
+    return (w->config.faults & BIT(FAULT_MOVE)) == 0 && index >= m->log.base.index &&
+           disk_term_at(&m->log, index) == m->kv.committed.applied.term;
+}
+
+static bool may_spoil(struct world *w, const struct machine *m)
+{
+    return w->config.voters >= 3 && (w->config.faults & BIT(FAULT_MEMBERS)) == 0 && m->up && maps_are_whole(w);
+}
+
+static void fault_spoil(struct world *w)
+{
+    struct machine *m = some_machine(w);
+    unsigned key = (unsigned)sim_below(w, w->config.keys);
+    unsigned kind = (unsigned)sim_below(w, 3);
+
+    if (!may_spoil(w, m))
+        return;
+    if (kind < 2 && !disk_map_spoil(&m->kv, key, kind == 1))
+        return;
+    if (kind == 2 && !may_lose_map(w, m))
+        return;
+    w->spoiled++;
+    begin(w, FAULT_SPOIL, m->slot, key, 0);
+    trace(w, TRACE_SPOIL, m, key, kind, 0, 0);
+    if (kind == 2) {
+        stop_for(m, 0, some_time(w));
+        disk_map_lose(&m->kv);
+    }
+}
+
+bool fault_spoil_for_good(struct world *w)
+{
+    struct machine *m = some_machine(w);
+    unsigned key = (unsigned)sim_below(w, w->config.keys);
+
+    /* What is applied later shows it: of the other keys there must be one. */
+    if ((w->config.faults & BIT(FAULT_SPOIL)) == 0 || w->config.keys < 2 || !may_spoil(w, m) ||
+        !disk_map_spoil(&m->kv, key, true))
+        return false;
+    w->quiet = key + 1;
+    w->spoiled++;
+    trace(w, TRACE_SPOIL, m, key, 1, 0, 0);
+    return true;
+}
+
 static void fault_begin(struct world *w, enum sim_fault f)
 {
     switch (f) {
@@ -362,6 +422,9 @@ static void fault_begin(struct world *w, enum sim_fault f)
         break;
     case FAULT_MOVE:
         fault_move(w);
+        break;
+    case FAULT_SPOIL:
+        fault_spoil(w);
         break;
     case FAULT_SLOW_DISK: /* all the time, by slow_sync */
     case FAULT_COUNT:
@@ -421,6 +484,7 @@ void fault_mend(struct world *w, uint32_t number)
     case FAULT_MEMBERS:
     case FAULT_TRANSFER:
     case FAULT_MOVE:
+    case FAULT_SPOIL:
     case FAULT_COUNT:
         break;
     }

@@ -10,7 +10,8 @@
 #define ROLE_WRITER      1
 #define ROLE_APPLIER     2
 #define ROLE_SNAPSHOTTER 3
-#define ROLE_SENDER      4
+#define ROLE_AUDITOR     4
+#define ROLE_SENDER      5
 
 struct machine *machine_add(struct world *w)
 {
@@ -103,6 +104,7 @@ static void roles_init(struct machine *m)
                  : i == ROLE_WRITER      ? &writer_ops
                  : i == ROLE_APPLIER     ? &applier_ops
                  : i == ROLE_SNAPSHOTTER ? &snapshotter_ops
+                 : i == ROLE_AUDITOR     ? &auditor_ops
                                          : &sender_ops;
         r->which = i >= ROLE_SENDER ? i - ROLE_SENDER : 0;
         r->job = r->ops->job_new(&context, r->which);
@@ -350,6 +352,8 @@ void machine_start(struct machine *m)
         return;
     }
     m->shared.transfer_chunk = w->config.chunk;
+    m->shared.report_ms = w->config.election_ms;
+    m->shared.scrub_ms = w->config.election_ms / 20;
     m->up = true;
     m->paused = false;
     m->leaves = false;

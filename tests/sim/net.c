@@ -262,12 +262,42 @@ static void deliver_taken(struct world *w, struct machine *m, struct packet *p)
     transfer_answered(&m->shared, machine_ms(m), &p->conn->hello, &taken);
 }
 
+static void deliver_report(struct world *w, struct machine *m, struct packet *p)
+{
+    struct hash_report report;
+    int err = hash_report_decode(view_of(p->data, p->size), &report);
+
+    if (err != 0) {
+        undecodable(w, p->conn, err);
+        return;
+    }
+    trace(w, TRACE_HASH, m, p->conn->from + 1, report.applied.index, report.applied.hash, report.doubted);
+    integrity_reported(&m->shared, &p->conn->hello, &report);
+}
+
+static void deliver_verdict(struct world *w, struct machine *m, struct packet *p)
+{
+    struct hash_verdict verdict;
+    int err = hash_verdict_decode(view_of(p->data, p->size), &verdict);
+
+    if (err != 0) {
+        undecodable(w, p->conn, err);
+        return;
+    }
+    trace(w, TRACE_VERDICT, m, p->conn->from + 1, verdict.yours.index, verdict.yours.hash, verdict.ours);
+    integrity_judged(&m->shared, &p->conn->hello, &verdict);
+}
+
 static void deliver(struct world *w, struct machine *m, struct packet *p)
 {
     if (p->type == FRAME_CHUNK)
         deliver_chunk(w, m, p);
     else if (p->type == FRAME_CHUNK_TAKEN)
         deliver_taken(w, m, p);
+    else if (p->type == FRAME_HASH)
+        deliver_report(w, m, p);
+    else if (p->type == FRAME_VERDICT)
+        deliver_verdict(w, m, p);
     else
         deliver_one_message(w, m, p);
 }

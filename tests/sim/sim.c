@@ -316,6 +316,10 @@ static void leave_minority_dead(struct world *w)
 
     if (leader == NULL)
         return;
+    /* All voices are needed where a map differs. */
+    for (unsigned i = 0; i < w->machine_count; i++)
+        if (!disk_map_is_whole(&w->machines[i].kv))
+            return;
     latest = &leader->shared.directory.latest;
     for (unsigned i = 0; i < w->machine_count; i++) {
         const struct machine *m = &w->machines[i];
@@ -373,8 +377,10 @@ void world_heal(struct world *w)
         wake_machine(w, &w->machines[i]);
     for (unsigned i = 0; i < w->config.clients; i++)
         w->clients[i].successes = 0;
-    if (sim_chance(w, 300))
+    if (!fault_spoil_for_good(w) && sim_chance(w, 300))
         leave_minority_dead(w);
+    for (unsigned i = 0; i < w->machine_count; i++)
+        w->healed_spoiled = w->healed_spoiled || !disk_map_is_whole(&w->machines[i].kv);
 }
 
 static const char *member_unsettled(const struct machine *leader, const struct members *latest)
@@ -388,6 +394,8 @@ static const char *member_unsettled(const struct machine *leader, const struct m
             continue;
         if (m->seen.leader != leader->id)
             return "a member does not follow the leader";
+        if (!disk_map_is_whole(&m->kv) || m->shared.integrity.doubted)
+            return "a member's map is not what it should be";
         if (m->seen.applied < leader->seen.config_index || m->seen.applied + 200 < leader->seen.applied)
             return "a member lags behind";
     }
@@ -423,7 +431,8 @@ static void run_to_rest(struct world *w)
     if (why != NULL)
         sim_fail(w, "liveness", "%s, %llu ms after all was healed", why,
                  (unsigned long long)((w->now - w->healed_at) / 1000));
-    else if (w->checker.leaders - w->leaders_at_heal > 3)
+    /* Who doubts its map may win, and then hands over. */
+    else if (w->checker.leaders - w->leaders_at_heal > (w->healed_spoiled ? 6 : 3))
         sim_fail(w, "liveness", "%llu elections were won after all was healed",
                  (unsigned long long)(w->checker.leaders - w->leaders_at_heal));
 }

@@ -20,7 +20,7 @@
 #define SIM_CLIENTS_MAX 8
 #define SIM_KEYS_MAX    6
 #define SIM_VALUE_MAX   (128u << 10)
-#define SIM_ROLES       (4 + RAFT_MEMBERS_MAX)
+#define SIM_ROLES       (5 + RAFT_MEMBERS_MAX)
 #define SIM_DUMP        "dump" /* names of files */
 #define SIM_INCOMING    "incoming"
 #define SIM_FILE_MAX    (1u << 20)
@@ -59,6 +59,7 @@ enum sim_fault {
     FAULT_MEMBERS,   /* members come, go, get and lose their vote */
     FAULT_TRANSFER,  /* leadership is handed over */
     FAULT_MOVE,      /* a member restarts at another address */
+    FAULT_SPOIL,     /* a disk gives back other bytes of the map than were written, or a map is not what was applied */
     FAULT_COUNT
 };
 
@@ -131,7 +132,8 @@ struct map_state {
     struct entry *config; /* a reference; NULL: none yet */
     struct map_slot slots[SIM_KEYS_MAX];
     uint64_t hash;
-    raft_index installed; /* of the dump that it was loaded from; 0: none */
+    uint32_t damaged, wrong; /* bits of slots: one that does not verify; one that does, but has another value */
+    raft_index installed;    /* of the dump that it was loaded from; 0: none */
 };
 #define MAP_UNDO 3
 struct kv_store {
@@ -140,10 +142,17 @@ struct kv_store {
     struct map_state committed;      /* what views show */
     struct map_state undo[MAP_UNDO]; /* before the last commits, the newest first */
     unsigned undo_count;
+    bool doubted; /* noted on the disk */
+    char doubt[KV_REASON_MAX];
 };
 void disk_map_clear(struct kv_store *s);
+void disk_map_lose(struct kv_store *s); /* it cannot be read any more, and is put aside; while the member is down */
+bool disk_map_spoil(struct kv_store *s, unsigned key, bool wrong); /* false: there is no such record on the disk */
+bool disk_map_is_whole(const struct kv_store *s);
 void disk_map_synced(struct kv_store *s); /* no power cut undoes what is committed now */
 uint64_t map_slot_hash(unsigned key, const struct map_slot *slot);
+uint64_t map_true_value(const struct map_state *s, unsigned key);
+uint64_t map_true_hash(const struct map_state *s); /* what it would be if nothing in it were wrong */
 void disk_files_clear(struct machine *m);
 void disk_files_start(struct machine *m);
 /* The end of the process: the open transaction is gone, and so many committed ones, as far as they are known. */
@@ -249,6 +258,9 @@ enum trace_type {
     TRACE_INSTALL,
     TRACE_CHUNK,
     TRACE_CHUNK_TAKEN,
+    TRACE_HASH,
+    TRACE_VERDICT,
+    TRACE_SPOIL,
     TRACE_INVOKE,
     TRACE_RETURN,
     TRACE_MEMBERS,
@@ -326,6 +338,7 @@ struct pending {
     struct request request;
     size_t op;
     bool active, ready; /* ready: a read that may look at the map now */
+    bool told;          /* the member knew when it was asked that its map is not to be trusted */
 };
 enum client_state { CLIENT_IDLE, CLIENT_WAITS, CLIENT_READS };
 struct client {
@@ -352,6 +365,7 @@ struct world {
     uint64_t rng, now, order;
     uint64_t steps;
     uint64_t installs; /* maps that were loaded */
+    uint64_t spoiled;  /* maps that were spoiled */
     struct sim_event *heap;
     unsigned heap_count, heap_capacity;
     struct machine machines[SIM_MACHINES];
@@ -366,6 +380,8 @@ struct world {
     struct conn *conn_free;
     struct incoming *incoming;
     bool healed;
+    bool healed_spoiled; /* when all else was healed, a map was not what it should be */
+    unsigned quiet;      /* a key that is not written any more, plus one; 0: none */
     uint64_t healed_at, leaders_at_heal;
     uint64_t partition; /* generation */
     struct mend mends[256];
@@ -433,7 +449,11 @@ void conn_unref(struct world *w, struct conn *c);
 /* ---- faults (fault.c) ---- */
 void config_draw(struct sim_config *c, uint64_t seed);
 void config_print(const struct sim_config *c, struct bytes *out);
+bool fault_spoil_for_good(
+    struct world *w); /* a map, in a record that nobody will write again; false: not in this run */
 const char *fault_name(enum sim_fault f);
+bool fault_spoil_for_good(
+    struct world *w); /* a map, in a record that nobody will write again; false: not in this run */
 void fault_next(struct world *w);
 void fault_mend(struct world *w, uint32_t number);
 void fault_partition(struct world *w, uint32_t side); /* bit i: machine i is on the other side */

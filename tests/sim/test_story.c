@@ -102,7 +102,7 @@ START_TEST(leader_crash)
 {
     struct world *w = a_world(3);
 
-    run_ms(w, 600);
+    run_ms(w, 605);
     forget();
     machine_stop(machine_leader(w), 0);
     run_ms(w, 600);

@@ -4,7 +4,7 @@
 #include "server/event.h"
 #include "sim.h"
 
-static const char *const roles[] = {"timer", "writer", "applier"};
+static const char *const roles[] = {"timer", "writer", "applier", "snapshotter", "auditor"};
 static const char *const messages[] = {"?",        "vote", "voted",   "append",   "appended",
                                        "snapshot", "read", "read-at", "take-over"};
 static const char *const ops[] = {"read", "set", "delete", "set-if"};
@@ -12,10 +12,10 @@ static const char *const outcomes[] = {"unknown", "ok", "failed", "never"};
 
 static void role_text(uint64_t role, char *out, size_t size)
 {
-    if (role < 3)
+    if (role < sizeof roles / sizeof *roles)
         snprintf(out, size, "%s", roles[role]);
     else
-        snprintf(out, size, "sender %llu", (unsigned long long)role - 3);
+        snprintf(out, size, "sender %llu", (unsigned long long)(role - sizeof roles / sizeof *roles));
 }
 
 static void record_core(const struct trace_record *r, struct bytes *out)
@@ -90,6 +90,18 @@ static void record_text(const struct trace_record *r, struct bytes *out)
         break;
     case TRACE_CHUNK_TAKEN:
         bytes_printf(out, "hears from m%llu: map of %llu, taken up to %llu", a, b, c);
+        break;
+    case TRACE_HASH:
+        bytes_printf(out, "hears from m%llu: map of %llu has hash %llx%s", a, b, c, d ? ", in doubt" : "");
+        break;
+    case TRACE_VERDICT:
+        bytes_printf(out, "is told by m%llu: its map of %llu has hash %llx, not %llx", a, b, c, d);
+        break;
+    case TRACE_SPOIL:
+        bytes_printf(out, "its map is spoiled: k%llu %s", a,
+                     b == 0   ? "damaged"
+                     : b == 1 ? "wrong"
+                              : "and all others lost");
         break;
     case TRACE_INVOKE:
         bytes_printf(out, "client %llu: %s k%llu value=%llu", a, ops[b & 3], c, d);

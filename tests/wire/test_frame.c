@@ -55,7 +55,7 @@ START_TEST(magic_types_spare_bytes_and_sizes_are_checked)
         a_header(FRAME_MESSAGE, "", header);
         codec_put_u16(header + 4, (uint16_t)type);
         ck_assert_int_eq(frame_header_decode(header, 0, &h),
-                         type >= FRAME_HELLO && type <= FRAME_CHUNK_TAKEN ? 0 : ERR_MALFORMED);
+                         type >= FRAME_HELLO && type <= FRAME_VERDICT ? 0 : ERR_MALFORMED);
     }
     for (unsigned at = 0; at < 16; at++) {
         if (at == 4)
