@@ -163,6 +163,7 @@ struct raft {
     struct terms terms;
     raft_index commit, applied;
     raft_index matched; /* a follower's log is the leader's of this term up to here */
+    raft_term refused;  /* in this term we refused an append, and have taken none since: so it is noted once */
     raft_index settled; /* the map is safe on disk up to here */
 
     /* The disk. */

@@ -160,7 +160,9 @@ static void refuse(struct raft *r, const struct raft_message *m)
 
     if (m->append.prev.index <= r->commit)
         return; /* no leader has another entry there than the one that is committed */
-    raft_note(r, RAFT_EVENT_MISSING, m->from, m->append.prev.index);
+    if (r->refused != r->term)
+        raft_note(r, RAFT_EVENT_MISSING, m->from, m->append.prev.index);
+    r->refused = r->term;
     p->ack.round = most(p->ack.round, m->append.round);
     owe_refusal(r, p, m->append.prev.index - 1, m->append.prev.term);
 }
@@ -170,6 +172,7 @@ static void acknowledge(struct raft *r, const struct raft_message *m, bool took)
     struct peer *p = peer_slot(r, m->from);
     bool at_once = p->ack.owed || answer_at_once(r, m, p, took);
 
+    r->refused = 0;
     p->ack.round = most(p->ack.round, m->append.round);
     if (at_once)
         owe_ack(p);

@@ -294,7 +294,8 @@ enum raft_event_type {
     RAFT_EVENT_PEER,         /* leader: begins to replicate to `peer`, after `index` */
     RAFT_EVENT_PROBE,        /* leader: `peer` lacks what comes before an append, older entries go, after `index` */
     RAFT_EVENT_RETRY,        /* leader: `peer` was not reached, compares logs anew, after `index` */
-    RAFT_EVENT_MISSING,      /* the entry of `index`, that an append of leader `peer` follows, is not in our log */
+    RAFT_EVENT_MISSING,      /* the entry of `index`, that an append of leader `peer` follows, is not in our log;
+                                once until an append is taken */
     RAFT_EVENT_REPLICATE,    /* leader: `peer` matches up to `index`; entries flow */
     RAFT_EVENT_SNAPSHOT,     /* leader: `peer` needs entries that are gone, before `index` */
     RAFT_EVENT_TRANSFER,     /* leader: hands leadership to `peer` */
