@@ -87,6 +87,9 @@ static void writer_work(void *job)
     };
 
     j->err = log_store_write(j->log, &write);
+    /* A write deletes only so much; if nothing else is written, more writes have to do the rest. */
+    if (j->err == 0)
+        j->write.keep_from = log_store_kept_from(j->log, j->write.keep_from);
     log_store_used(j->log, &j->log_bytes, &j->log_entries);
     j->wants_checkpoint = log_store_wants_checkpoint(j->log);
 }

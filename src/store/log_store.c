@@ -314,6 +314,14 @@ static struct raft_pos next_base(const struct log_shape *s, const struct log_wri
     return (struct raft_pos){.index = index, .term = log_shape_term(s, index)};
 }
 
+raft_index log_store_kept_from(const struct log_store *s, raft_index keep_from)
+{
+    struct log_write none = {.first = 1, .last = 0, .keep_from = keep_from};
+    struct raft_pos base = next_base(&s->shape, &none);
+
+    return base.index == s->shape.base.index ? keep_from : s->shape.base.index + 1;
+}
+
 /* Past the journal: what is too large for it, and what makes all that it has void. */
 static int write_through(struct log_store *s, const struct log_write *w, struct raft_pos base)
 {

@@ -51,6 +51,10 @@ struct log_write {
 };
 int log_store_write(struct log_store *s, const struct log_write *w);
 
+/* After a write with this keep_from: keep_from, if another such write would delete nothing; else the entry that the log begins
+ * with by now. The writer's thread. */
+raft_index log_store_kept_from(const struct log_store *s, raft_index keep_from);
+
 /* Whether half the journal waits to be taken over: then log_store_checkpoint should come before the other half is full, or
  * a write has to do its work first. The writer's thread. */
 bool log_store_wants_checkpoint(struct log_store *s);

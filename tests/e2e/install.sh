@@ -123,6 +123,26 @@ after=$(size_of 1)
 echo "# DATADIR of member 1: $before KiB before, $after KiB after $rounds x 1000 overwrites"
 check "the DATADIR is bounded" [ "$after" -lt $((before + 65536)) ]
 
+# A log that is too long is compacted on a member that gets no writes, and on its disk, too. The others leave its peers alone,
+# and it is a follower: what it deletes is nobody's concern.
+first_of() {
+    http GET "$1" /status
+    number log_first
+}
+begins_behind() {
+    [ "$(first_of "$1")" -gt "$2" ] 2>/dev/null
+}
+idle=$(followers | head -n 1)
+last=$(applied_of "$idle")
+stop "$idle"
+start "$idle" -log-max-entries 100
+eventually "an idle log is compacted" 20 begins_behind "$idle" $((last - 150))
+sleep 0.3
+kill9 "$idle"
+start "$idle"
+eventually "it is back" 20 ready "$idle"
+check "and it was compacted on the disk" begins_behind "$idle" $((last - 150))
+
 for n in 1 2 3 4; do
     equals "member $n has it all" "$(values_of "$(leader)" behind 1 3000)" "$(values_of $n behind 1 3000)"
 done

@@ -560,6 +560,27 @@ START_TEST(a_log_begins_anew)
 }
 END_TEST
 
+/* A log that gets no more entries loses its prefix all the same: write after write, until too little is left to be worth one. */
+START_TEST(an_idle_log_loses_its_prefix)
+{
+    struct log_write w = {.first = 1, .last = 0, .keep_from = 2951};
+    unsigned writes = 0;
+
+    for (raft_index i = 1; i <= 3000; i += 100)
+        put_noops(i, i + 99, 1);
+    w.hard = hard;
+    ck_assert_uint_eq(log_store_kept_from(s, 10), 10); /* not worth a write */
+    while (log_store_kept_from(s, w.keep_from) != w.keep_from) {
+        ck_assert_uint_lt(writes++, 10);
+        ck_assert_int_eq(log_store_write(s, &w), 0);
+    }
+    reopen();
+    ck_assert_uint_ge(state().base.index, 2900);
+    ck_assert_uint_le(state().base.index, 2950);
+    ck_assert_uint_eq(state().last, 3000);
+}
+END_TEST
+
 /* Without entries, at a place that the old log holds as another entry. */
 START_TEST(a_log_begins_anew_in_its_middle)
 {
@@ -581,6 +602,7 @@ END_TEST
 static void add(TCase *t)
 {
     tcase_add_test(t, a_log_begins_anew);
+    tcase_add_test(t, an_idle_log_loses_its_prefix);
     tcase_add_test(t, a_log_begins_anew_in_its_middle);
     tcase_add_test(t, a_new_log_is_empty);
     tcase_add_test(t, hard_state_and_entries_survive_a_start);
