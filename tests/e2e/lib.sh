@@ -1,6 +1,6 @@
 # lib.sh -- real members for an end-to-end test: their processes, ports and directories, and what curl says of them.
 #
-# A test sources it, calls `begin SLOT` (its first choice among 25 sets of ports), then starts members by number
+# A test sources it, calls `begin SLOT` (its first choice among the sets of ports), then starts members by number
 # and states what must hold with `check`, `equals`, `matches`; the last line is `finish`. Each statement prints one "ok" or
 # "not ok" line. Whatever happens, the trap ends every process that the test started, and nothing else.
 # shellcheck shell=bash
@@ -10,9 +10,9 @@ set -u
 
 build=${top_builddir:-$build}
 raftd=$build/raftd
-first_port_of_all=${RAFTD_TEST_PORTS:-20000} # and the 999 that follow it
+first_port_of_all=${RAFTD_TEST_PORTS:-20000} # and those of all slots that follow it: 1000
 ports_per_slot=40
-slots=25
+slots=${RAFTD_TEST_SLOTS:-25}
 
 # A build with sanitizers is several times slower: fewer rounds, longer patience, the same demands otherwise.
 sanitized=
@@ -39,7 +39,7 @@ begin() {
 # take_slot N: the ports of that slot, or of the next that no other test on this machine has. The lock is held by this
 # process and by the members that it starts, so it outlasts a test that was killed and left some behind.
 take_slot() {
-    local slot=$1 tries
+    local slot=$(($1 % slots)) tries
     for ((tries = 0; tries < slots; tries++)); do
         base=$((first_port_of_all + slot * ports_per_slot))
         exec {slot_lock}>"${TMPDIR:-/tmp}/raftd-e2e.ports.$(id -u).$base"
