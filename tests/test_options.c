@@ -325,6 +325,25 @@ START_TEST(raftexamples_command_line_is_known_by_its_words)
 }
 END_TEST
 
+START_TEST(raftexamples_defaults_are_its_own)
+{
+    char program[] = "/usr/libexec/raftd/raftexample", join[] = "--join=true";
+    char *argv[] = {program, NULL, NULL};
+
+    ck_assert_int_eq(options_parse(1, argv, &o, &why), 0);
+    ck_assert_int_eq(o.profile, PROFILE_RAFTEXAMPLE);
+    ck_assert_uint_eq(o.id, 1);
+    ck_assert_uint_eq(o.port, 9121);
+    ck_assert_uint_eq(o.peer_port, 9021);
+    ck_assert_str_eq(o.host, "127.0.0.1");
+    ck_assert_str_eq(o.datadir, "raftexample-1");
+    ck_assert(!o.joins);
+    argv[1] = join;
+    ck_assert_int_eq(options_parse(2, argv, &o, &why), 0);
+    ck_assert(o.joins);
+}
+END_TEST
+
 START_TEST(shaj13s_too)
 {
     ck_assert_int_eq(PARSE("-raft", ":1081", "-api", "127.0.0.1:1091", "-state_dir", "d", "-join", "127.0.0.1:1080"),
@@ -368,7 +387,7 @@ START_TEST(balsas_environment_counts_without_a_directory)
 }
 END_TEST
 
-TEST_MAIN("options", raftexamples_command_line_is_known_by_its_words, shaj13s_too,
+TEST_MAIN("options", raftexamples_defaults_are_its_own, raftexamples_command_line_is_known_by_its_words, shaj13s_too,
           balsas_environment_counts_without_a_directory, the_defaults_are_those_of_the_manual,
           options_come_in_four_forms, flags_need_no_value_but_may_have_one, help_and_version_need_nothing_else,
           a_directory_is_wanted, what_we_do_not_know_is_refused, numbers_have_limits, sizes_have_units,

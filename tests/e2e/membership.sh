@@ -169,6 +169,8 @@ other=$([ "$(leader)" = 5 ] && echo 6 || echo 5)
 answers PUT "$(leader)" "/cluster/members/m$(leader)" 204 -d '{"role":"learner"}'
 eventually "a leader that is demoted hands over, too" 5 leads "$(port "$other")"
 equals "in the next term" $((term + 2)) "$(term_of "$other")"
+answers PUT "$other" "/cluster/members/m$((11 - other))" 204 -d '{"role":"learner"}' # again, which changes nothing
+check "it is a learner" has_voters "$(port "$other")" 1
 answers PUT "$other" "/cluster/members/m$((11 - other))" 204 -d '{"role":"voter"}'
 
 # ---- a DATADIR that is lost ----
@@ -244,6 +246,8 @@ answers PUT 5 /cluster/members/again7 204 -d "$(client 7)"
 
 stop 7
 eventually "member 7 is seen to be down" 5 is_inactive 5 again7
+answers PUT 5 '/cluster/members/again7?dry-run=1' 200 -d "$(client 9 "\"peer\":\"localhost:$(peer_port 9)\"")"
+matches "a move tried says what it would do" 'after this: 3 voters, 2 of them reachable now' "$body"
 answers PUT 5 /cluster/members/again7 204 -d "$(client 9 "\"peer\":\"localhost:$(peer_port 9)\"")"
 answers PUT 5 /cluster/members/again7 204 -d "$(client 9 "\"peer\":\"localhost:$(peer_port 9)\"")"
 check "a member that is down is moved" cluster_has 5 "localhost:$(peer_port 9)"

@@ -65,6 +65,7 @@ equals "node 1 leads" 1 "$(leader)"
 kill9 1
 eventually "another one leads" 10 has_leader
 eventually "GET foo at node 2" 10 has_body bar "$(url 2)/db/foo"
+check "two of three take writes" write_until three two $((10 * slow)) 2 3
 raftd_node 1
 eventually "node 1 is back" 10 ready 1
 logs 1 "Recovered from log: $dir/node\.1$"
@@ -106,4 +107,14 @@ rest=("${!pids[@]}")
 check "three of five take writes" write_until count five 20 "${rest[@]}"
 kill9 "${rest[0]}"
 eventually "two of five do not, and say so" 15 has_status 503 -L -X POST "$(url "${rest[1]}")/db/count" -d 'lost'
+
+raftd_node 7
+eventually "node 7 is a cluster of its own" 10 ready 7
+raftd_node 8 -join "localhost:$(port 7)"
+eventually "two vote" 15 has_voters "$(port 7)" 2
+gives "two of two take writes" 200 "" -L -X POST "$(url 7)/db/two" -d 'yes'
+kill9 8
+curls -m 12 -X POST "$(url 7)/db/two" -d 'lost'
+matches "one of two does not update the system, and does not hang" '^(307|50[34])$' "$status"
+gives "but has what was written" 200 "yes" "$(url 7)/db/two?stale"
 finish

@@ -93,4 +93,18 @@ gives "POST /2 again" 204 "" -L "$(kv 1)/2" -XPOST -d "$(peer_url 2)"
 node 2 --join
 eventually "it joins with what it missed" 20 has_body left -L "$(kv 2)/key"
 settle 3
+
+# ---- without a majority nothing hangs, where the original said 204 once and then nothing ----
+
+kill9 2
+kill9 3
+curls -m 12 "$(kv 1)/unknown" -XPUT -d perhaps
+matches "a write without a majority ends" '^(307|50[34])$' "$status"
+eventually "and then is refused at once" 15 has_status 503 "$(kv 1)/unknown" -XPUT -d perhaps
+curls "$(kv 1)/key"
+equals "so is a read" 503 "$status"
+gives "but ?stale" 200 "left" "$(kv 1)/key?stale"
+node 3
+eventually "with one more all goes on" 20 has_body left "$(kv 1)/key"
+eventually "and is written" 10 has_status 204 -L "$(kv 1)/key" -XPUT -d again
 finish

@@ -90,8 +90,11 @@ gives "and is removed by its new id" 200 "" -L -X DELETE "$(api 1)/mgmt/nodes/$(
 shuts_itself_down $gone
 settle 2
 
-# DELETE /ID means the same.
-node 4 -state_dir "$dir/4" -join "127.0.0.1:$(peer_port 1)"
+# DELETE /ID means the same. Any member can be joined, also one that does not lead.
+for n in 1 2 3; do
+    [ -z "${pids[$n]:-}" ] || leads "$(port $((9 + n)))" || follower=$n
+done
+node 4 -state_dir "$dir/4" -join "127.0.0.1:$(peer_port "$follower")"
 eventually "node 4 joins" 10 has_body 'bar\n' -L "$(api 4)/foo"
 settle 3
 curls "$(api 4)/mgmt/nodes"
