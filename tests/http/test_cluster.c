@@ -360,11 +360,14 @@ START_TEST(metrics_are_prometheus_text)
 {
     struct world *w = a_world(4, &quick);
     char family[64] = "", type[16] = "", help[64] = "", seen[8192] = "";
+    struct client *c = dial(w); /* one connection: a request is counted after its answer, and before the next */
     const struct answer *a;
     char *body;
 
-    ask(w, "PUT", "/db/k", NULL, "v");
-    a = ask(w, "GET", "/metrics", NULL, NULL);
+    say_text(c, "PUT /db/k HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nv");
+    ck_assert_int_eq(hear(c, false)->status, 201);
+    say_text(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    a = hear(c, false);
     ck_assert_str_eq(field(a, "Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
     ck_assert_ptr_nonnull(strstr(a->body, "\nraftd_http_requests_total{method=\"PUT\",code=\"2xx\"} 1\n"));
     ck_assert_ptr_nonnull(strstr(a->body, "_bucket{le=\"+Inf\"} 1\n"));
@@ -389,6 +392,7 @@ START_TEST(metrics_are_prometheus_text)
         family[strlen(family) - 1] = '\0';
     }
     free(body);
+    hang_up(c);
     end_world(w);
 }
 END_TEST
