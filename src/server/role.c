@@ -118,7 +118,8 @@ static void pay(struct node *n, const struct owed *o)
 {
     struct request *next = NULL;
 
-    for (unsigned i = 0; o->roles >> i != 0; i++)
+    /* The senders, which are the last, first: what they send has the longest way. */
+    for (unsigned i = NODE_ROLES_MAX; i-- > 0;)
         if (o->roles >> i & 1)
             pthread_cond_signal(&n->roles[i].wake);
     for (struct request *r = o->finished; r != NULL; r = next) {
