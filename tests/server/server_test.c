@@ -66,6 +66,7 @@ static void open_shared(struct subject *m)
     m->writer = writer_ops.job_new(&context, 0);
     m->applier = applier_ops.job_new(&context, 0);
     m->snapshotter = snapshotter_ops.job_new(&context, 0);
+    m->checkpointer = checkpointer_ops.job_new(&context, 0);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         m->senders[i] = sender_ops.job_new(&context, i);
 }
@@ -78,7 +79,7 @@ static void begin_life(struct subject *m, raft_id self, unsigned count, uint16_t
     m->self = self;
     m->now = 1000;
     logger_configure(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT, "test");
-    temp_make();
+    snprintf(m->root, sizeof m->root, "%s", temp_make());
     snprintf(m->dump, sizeof m->dump, "%s", temp_path("dump"));
     snprintf(m->dump_fresh, sizeof m->dump_fresh, "%s", temp_path("dump.new"));
     snprintf(m->incoming, sizeof m->incoming, "%s", temp_path("incoming"));
@@ -114,6 +115,7 @@ void member_close(struct subject *m)
         ck_assert_int_eq(kv_store_commit(m->kv), 0);
     applier_ops.job_free(m->applier);
     snapshotter_ops.job_free(m->snapshotter);
+    checkpointer_ops.job_free(m->checkpointer);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         sender_ops.job_free(m->senders[i]);
     shared_close(&m->s);

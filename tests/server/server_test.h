@@ -21,8 +21,8 @@ struct subject {
     struct log_store *log;
     struct kv_store *kv;
     struct shared s;
-    void *timer, *writer, *applier, *snapshotter; /* run_all leaves the snapshotter alone */
-    char dump[600], dump_fresh[600], incoming[600];
+    void *timer, *writer, *applier, *snapshotter, *checkpointer; /* run_all leaves the last two alone */
+    char root[500], dump[600], dump_fresh[600], incoming[600];
     void *senders[RAFT_MEMBERS_MAX]; /* by slot */
 };
 
