@@ -11,6 +11,9 @@
     X(READ_UNCOMMITTED, "a read is served before the map shows what it waits for")                                     \
     X(DIRECTORY_STAYS, "truncation does not take back the addresses of its configuration")                             \
     X(IGNORE_NO_SPACE, "a log write that found no room counts as done")                                                \
+    X(IO_ERROR_COUNTS, "a log write that failed counts as done")                                                       \
+    X(COMPACT_UNSYNCED, "the log's prefix goes before the map is synced")                                              \
+    X(HALF_MAP, "a map is loaded before all of it came")                                                               \
     X(APPLY_ON, "after an error of the map, what it took back is not applied again")                                   \
     X(CHORE_UNASKED, "a chore's entry is proposed although its reason is gone")                                        \
     X(NEVER_COMPARES, "a leader compares nobody's hash with its own")                                                  \

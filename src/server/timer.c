@@ -148,11 +148,43 @@ static void plan_vote(const struct shared *s, raft_time now, struct members *out
     }
 }
 
+static bool is_to_go(const struct shared *s, raft_id id)
+{
+    for (unsigned i = 0; i < s->directory.latest.count; i++)
+        if (s->directory.latest.list[i].replaces == id)
+            return true; /* at once, or when that one has caught up */
+    return false;
+}
+
+/* The voter that answers with the longest log, of those whose place nobody takes: others would only hand over again. 0: the
+ * core knows best. */
+static raft_id heir_that_stays(const struct shared *s, raft_time now)
+{
+    struct raft_peer_status status;
+    raft_index match = 0;
+    raft_id best = 0;
+
+    for (unsigned i = 0; i < s->directory.latest.count; i++) {
+        const struct member *m = &s->directory.latest.list[i];
+
+        if (m->role != RAFT_VOTER || is_to_go(s, m->id) || !raft_peer_status(s->raft, now, m->id, &status) ||
+            !status.active || (best != 0 && status.match <= match))
+            continue;
+        best = m->id;
+        match = status.match;
+    }
+    return best;
+}
+
 /* Who doubts its own map hands over to one who does not, or waits for one. */
 static void hand_over(struct shared *s, raft_time now)
 {
-    raft_id heir = integrity_stands_still(s) ? integrity_heir(s, now) : 0;
+    raft_id heir = 0;
 
+    if (integrity_stands_still(s))
+        heir = integrity_heir(s, now);
+    else if (raft_heir_with_room(s->raft) == 0)
+        heir = heir_that_stays(s, now);
     if (heir != 0 || !integrity_stands_still(s))
         raft_transfer(s->raft, now, heir);
 }

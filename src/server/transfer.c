@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/logger.h"
+#include "server/mutants.h"
 #include "server/shared.h"
 #include "store/dump_file.h"
 
@@ -290,7 +291,7 @@ void transfer_wrote(struct shared *s, const struct chunk *c, int err)
     switch (err) {
     case 0:
         t->have = c->offset + c->bytes.size;
-        if (t->have == t->id.size)
+        if (t->have == t->id.size || (BROKEN(HALF_MAP) && t->have >= t->id.size / 2))
             t->state = TRANSFER_COMPLETE;
         break;
     case ERR_NO_SPACE:

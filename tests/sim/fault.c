@@ -14,7 +14,8 @@ static const char *const names[FAULT_COUNT] = {
     [FAULT_FLAP] = "flap",           [FAULT_CLOG] = "clog",         [FAULT_SLOW_DISK] = "slow-disk",
     [FAULT_HUNG_DISK] = "hung-disk", [FAULT_NO_SPACE] = "no-space", [FAULT_IO_ERROR] = "io-error",
     [FAULT_CLOCK] = "clock",         [FAULT_MEMBERS] = "members",   [FAULT_TRANSFER] = "transfer",
-    [FAULT_MOVE] = "move",           [FAULT_SPOIL] = "spoil",
+    [FAULT_MOVE] = "move",           [FAULT_SPOIL] = "spoil",       [FAULT_CHUNKS] = "chunks",
+    [FAULT_DIVERGE] = "diverge",
 };
 
 const char *fault_name(enum sim_fault f)
@@ -95,6 +96,8 @@ void config_draw(struct sim_config *c, uint64_t seed)
     c->whole_history = sim_chance(r, 100);
     c->log_max = sim_chance(r, 700) ? sim_between(r, 2, 150) : 1000000;
     c->chunk = (uint32_t)sim_between(r, 20, 500);
+    if (!c->stream && c->chunk < 100)
+        c->chunk += 80; /* out of order, as they come only here, many small ones take for ever */
 }
 
 void config_print(const struct sim_config *c, struct bytes *out)
@@ -275,18 +278,31 @@ static void fault_transfer(struct world *w)
     machine_touched(m);
 }
 
+/* Whether what this member knows of the others is on its disk: a crash, too, leaves it that. */
+static bool keeps_what_it_knows(const struct machine *m)
+{
+    raft_index index = m->shared.directory.latest_index;
+
+    return m->kv.committed.config_index >= index || disk_term_at(&m->log, index) != 0;
+}
+
 /* Whether this member knows, and will know after a crash, where all others are. */
 static bool knows_all(const struct machine *m, const struct machine *leader)
 {
     raft_index index = leader->seen.config_index;
+    raft_term term = disk_term_at(&m->log, index);
 
-    return m->up && m->shared.directory.latest_index == index &&
-           disk_term_at(&m->log, index) == raft_term_at(leader->shared.raft, index);
+    if (!m->up || m->shared.directory.latest_index != index || !keeps_what_it_knows(m))
+        return false;
+    /* Of what was deleted from the logs there is one version. */
+    return term == 0 || term == raft_term_at(leader->shared.raft, index);
 }
 
-/* Whether it knows another member of that leader's cluster where that one is. */
+/* Whether it knows another member of that leader's cluster where that one is, and will after a crash. */
 static bool knows_one(const struct machine *m, const struct machine *leader)
 {
+    if (!keeps_what_it_knows(m))
+        return false;
     for (unsigned i = 0; i < leader->shared.directory.latest.count; i++) {
         const struct member *member = &leader->shared.directory.latest.list[i];
         const struct member *known = directory_find(&m->shared.directory, member->id);
@@ -381,6 +397,37 @@ bool fault_spoil_for_good(struct world *w)
     return true;
 }
 
+static void fault_chunks(struct world *w)
+{
+    struct machine *m = &w->machines[sim_below(w, w->machine_count)];
+
+    m->loses_chunks = true;
+    begin(w, FAULT_CHUNKS, m->slot, 0, some_time(w));
+}
+
+/* Its log then reaches beyond the map that it will be sent, if the others get far enough meanwhile to delete what they had in
+ * common: the map contradicts it [hashicorp/raft#697]. */
+static void fault_diverge(struct world *w)
+{
+    struct machine *m = machine_leader(w);
+    uint64_t count = sim_between(w, 40, 300);
+    uint64_t duration = sim_between(w, 4, 24) * w->config.election_ms * 1000;
+
+    if (m == NULL || m->paused)
+        return;
+    net_heal(w);
+    fault_partition(w, 1u << m->slot);
+    begin(w, FAULT_DIVERGE, m->slot, (unsigned)count, duration);
+    for (uint64_t i = 0; i < count; i++) {
+        struct entry *e = entry_new(RAFT_NOOP, 0);
+
+        entry_seal(e);
+        if (shared_propose(&m->shared, machine_ms(m), e, NULL) == 0)
+            entry_unref(e);
+    }
+    machine_touched(m);
+}
+
 static void fault_begin(struct world *w, enum sim_fault f)
 {
     switch (f) {
@@ -426,6 +473,12 @@ static void fault_begin(struct world *w, enum sim_fault f)
     case FAULT_SPOIL:
         fault_spoil(w);
         break;
+    case FAULT_CHUNKS:
+        fault_chunks(w);
+        break;
+    case FAULT_DIVERGE:
+        fault_diverge(w);
+        break;
     case FAULT_SLOW_DISK: /* all the time, by slow_sync */
     case FAULT_COUNT:
         break;
@@ -454,6 +507,7 @@ void fault_mend(struct world *w, uint32_t number)
     case FAULT_RING:
     case FAULT_BRIDGE:
     case FAULT_ISOLATE:
+    case FAULT_DIVERGE:
         if (d->generation == w->partition)
             net_heal(w);
         break;
@@ -468,6 +522,9 @@ void fault_mend(struct world *w, uint32_t number)
         break;
     case FAULT_NO_SPACE:
         w->machines[d->a].disk_full = false;
+        break;
+    case FAULT_CHUNKS:
+        w->machines[d->a].loses_chunks = false;
         break;
     case FAULT_CLOCK:
         machine_clock(&w->machines[d->a], 1000);

@@ -307,7 +307,8 @@ void machine_touched(struct machine *m)
     operator_look(w, m);
     if (m->shared.failure != 0) {
         machine_stop(m, 0);
-        sim_push(w, sim_between(w, 10000, 3000000), EVENT_START, m->slot, m->life, 0);
+        /* What was under way when all was healed may still fail, and then somebody is there. */
+        sim_push(w, sim_between(w, 10000, w->healed ? 100000 : 3000000), EVENT_START, m->slot, m->life, 0);
         return;
     }
     /* A server that stops in good order has still time to say what it has to say. */

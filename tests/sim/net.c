@@ -169,7 +169,8 @@ void net_transmit(struct world *w, struct conn *c, enum frame_type type, const s
         conn_break(w, c); /* answered by a reset, if a packet gets there and back */
         return;
     }
-    if (sim_chance(w, w->config.loss)) {
+    if (sim_chance(w, w->config.loss) ||
+        (type == FRAME_CHUNK && w->machines[c->to].loses_chunks && sim_chance(w, 700))) {
         trace(w, TRACE_LOST, &w->machines[c->from], c->to + 1, 0, 0, 0);
         if (w->config.stream)
             conn_break(w, c);

@@ -327,6 +327,10 @@ static void leave_minority_dead(struct world *w)
         if (m->up && m->shared.directory.latest_index != leader->shared.directory.latest_index)
             return;
     }
+    /* Nor a change that the leader makes by itself, soon, while it still takes the dead for living. */
+    for (unsigned i = 0; i < latest->count; i++)
+        if (latest->list[i].replaces != 0 || (latest->list[i].role == RAFT_LEARNER && !latest->list[i].stays_learner))
+            return;
     dead = (unsigned)sim_below(w, (voters_of(latest) + 1) / 2);
     for (unsigned i = 0; i < latest->count && dead > 0; i++) {
         struct machine *m = machine_by_id(w, latest->list[i].id);
@@ -342,6 +346,7 @@ static void leave_minority_dead(struct world *w)
 static void wake_machine(struct world *w, struct machine *m)
 {
     m->disk_full = false;
+    m->loses_chunks = false;
     m->disk_fails_in = 0;
     m->disk_hangs = 0;
     machine_clock(m, 1000);

@@ -60,6 +60,8 @@ enum sim_fault {
     FAULT_TRANSFER,  /* leadership is handed over */
     FAULT_MOVE,      /* a member restarts at another address */
     FAULT_SPOIL,     /* a disk gives back other bytes of the map than were written, or a map is not what was applied */
+    FAULT_CHUNKS,    /* a member gets little of the map that it is sent */
+    FAULT_DIVERGE,   /* a leader that is cut off takes many entries that nobody else gets */
     FAULT_COUNT
 };
 
@@ -174,7 +176,7 @@ struct machine {
     struct log_store log;
     struct kv_store kv;
     struct bytes dump, incoming; /* its files */
-    bool disk_full;
+    bool disk_full, loses_chunks;
     unsigned disk_fails_in; /* store writes until one fails with ERR_IO; 0: none will */
     uint64_t disk_hangs;    /* the next log write takes that long; 0: as usual */
     uint64_t hangs_until;

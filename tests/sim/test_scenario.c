@@ -134,6 +134,96 @@ START_TEST(the_leaders_disk_hangs)
 }
 END_TEST
 
+/* dqlite#589, etcd#14497: a leader without room hands over to a member that has some; when it has room again it follows. */
+START_TEST(the_leaders_disk_is_full)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *m = machine_leader(w);
+
+        m->disk_full = true;
+        ck_assert_uint_le(until_next_leader(w, m->seen.term, 20000), 2000);
+        goes_on(w, 10000, 0);
+        m->disk_full = false;
+        run_ms(w, 3000);
+        ck_assert_uint_ge(m->seen.applied + 20, machine_leader(w)->seen.applied);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* Where nobody has room nobody is better than the leader; then all resumes by itself. */
+START_TEST(all_disks_are_full)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world *w = a_world(3, seed);
+        uint64_t leaders = w->checker.leaders;
+
+        for (unsigned i = 0; i < 3; i++)
+            w->machines[i].disk_full = true;
+        run_ms(w, 10000);
+        ck_assert_uint_le(w->checker.leaders - leaders, 2);
+        for (unsigned i = 0; i < 3; i++)
+            w->machines[i].disk_full = false;
+        run_ms(w, 3000);
+        goes_on(w, 5000, 1);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* With one of three away, the vote of a member without room is needed. */
+START_TEST(a_full_member_votes)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *m = machine_leader(w);
+
+        a_follower(w)->disk_full = true;
+        run_ms(w, 2000);
+        machine_stop(m, 0);
+        run_ms(w, 3000);
+        ck_assert_ptr_nonnull(machine_leader(w)); /* though what it commits waits for room */
+        world_free(w);
+    }
+}
+END_TEST
+
+/* hashicorp/raft#697, #704: a log that reaches beyond the map and contradicts it is replaced, by one transfer or two. */
+START_TEST(a_log_that_contradicts_the_map)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct world *w = a_world(3, seed);
+        struct machine *m = machine_leader(w);
+        raft_index last = 0;
+
+        for (unsigned i = 0; i < 3; i++) {
+            w->machines[i].shared.log_max_entries = 20;
+            w->machines[i].shared.transfer_chunk = 100;
+        }
+        fault_partition(w, 1u << m->slot);
+        for (unsigned i = 0; i < 1000; i++) {
+            struct entry *e = entry_new(RAFT_NOOP, 0);
+
+            entry_seal(e);
+            ck_assert_uint_ne(shared_propose(&m->shared, machine_ms(m), e, NULL), 0);
+        }
+        machine_touched(m);
+        last = m->seen.last;
+        run_ms(w, 3000);
+        ck_assert_uint_gt(machine_leader(w)->seen.base.index, last - 1000); /* what they had in common is gone */
+        ck_assert_uint_lt(machine_leader(w)->seen.last, last);
+        w->installs = 0;
+        net_heal(w);
+        run_ms(w, 5000);
+        ck_assert_uint_ge(w->installs, 1);
+        ck_assert_uint_le(w->installs, 2);
+        ck_assert_uint_ge(m->seen.applied + 20, machine_leader(w)->seen.applied);
+        world_free(w);
+    }
+}
+END_TEST
+
 /* etcd#7617: slow syncs everywhere are no reason for elections. */
 START_TEST(all_disks_are_slow)
 {
@@ -320,6 +410,10 @@ int main(void)
     tcase_add_test(tests, one_direction_is_cut);
     tcase_add_test(tests, a_bridge_between_halves);
     tcase_add_test(tests, the_leaders_disk_hangs);
+    tcase_add_test(tests, the_leaders_disk_is_full);
+    tcase_add_test(tests, all_disks_are_full);
+    tcase_add_test(tests, a_full_member_votes);
+    tcase_add_test(tests, a_log_that_contradicts_the_map);
     tcase_add_test(tests, all_disks_are_slow);
     tcase_add_test(tests, a_member_returns);
     tcase_add_test(tests, the_removed_disturbs_nobody);
