@@ -320,8 +320,8 @@ static bool same_votes(const struct members *a, const struct members *b)
 }
 
 /* A member says itself where it lives, each time that it greets: while it is up, another address would not last. */
-static enum service_code check_move(const struct shared *s, raft_time now, const struct members *next,
-                                    struct service_result *r)
+static enum service_code check_move(const struct shared *s, raft_time now, const struct change *c,
+                                    const struct members *next, struct service_result *r)
 {
     for (unsigned i = 0; i < next->count; i++) {
         const struct member *m = &next->list[i], *known = directory_find(&s->directory, m->id);
@@ -329,7 +329,10 @@ static enum service_code check_move(const struct shared *s, raft_time now, const
 
         if (known == NULL || (strcmp(known->client, m->client) == 0 && strcmp(known->peer, m->peer) == 0))
             continue;
-        if (m->id == s->self || (raft_peer_status(s->raft, now, m->id, &peer) && peer.active))
+        peer = (struct raft_peer_status){.active = m->id == s->self};
+        if (m->id != s->self && raft_peer_status(s->raft, now, m->id, &peer) && peer.heard == 0 && now < c->patience)
+            return SERVICE_BUSY; /* a new leader: who is up has not said so yet */
+        if (peer.active)
             return refuse(r, SERVICE_CONFLICT,
                           "member %s is up and says itself where it is reached (clients %s, members %s): to move it, "
                           "restart it with -host, -port or -peer-port; this request is for a member that is down",
@@ -365,9 +368,12 @@ enum service_code change_judge(const struct shared *s, raft_time now, const stru
                                const struct members *next, struct service_result *r)
 {
     struct service_outlook *o = &r->outlook;
+    enum service_code code = SERVICE_OK;
 
-    if (c->kind == CHANGE_UPDATE && check_move(s, now, next, r) != SERVICE_OK)
-        return SERVICE_CONFLICT;
+    if (c->kind == CHANGE_UPDATE)
+        code = check_move(s, now, c, next, r);
+    if (code != SERVICE_OK)
+        return code;
     look_out(s, now, next, o);
     o->changes = r->created || !change_is_none(s, next);
     say_outlook(c, next, r);

@@ -11,6 +11,7 @@
 static struct subject m;
 static struct members next;
 static struct service_result r;
+static raft_time patience; /* of the next change; 0: none */
 
 /* Member 1 leads `count` others-and-itself, and has heard of each up to `heard`. */
 static void a_leader_of(unsigned count, unsigned heard)
@@ -24,7 +25,7 @@ static void a_leader_of(unsigned count, unsigned heard)
 
 static enum service_code judged(enum change_kind kind, const char *whom, const struct service_member_change *asked)
 {
-    struct change c = {.kind = kind, .name_or_id = whom, .asked = asked};
+    struct change c = {.kind = kind, .name_or_id = whom, .asked = asked, .patience = patience};
 
     memset(&r, 0, sizeof r);
     next = m.s.directory.latest;
@@ -164,6 +165,10 @@ START_TEST(a_member_that_is_up_is_moved_by_itself_alone)
     ck_assert_ptr_nonnull(strstr(r.text, "-host"));
     ck_assert_int_eq(judged(CHANGE_UPDATE, "1", &move), SERVICE_CONFLICT);
     ck_assert_int_eq(judged(CHANGE_UPDATE, "n4", &move), SERVICE_OK); /* it is down */
+    patience = m.now + 1;
+    ck_assert_int_eq(judged(CHANGE_UPDATE, "n4", &move), SERVICE_BUSY); /* or has not spoken to a new leader yet */
+    patience = 0;
+    ck_assert_int_eq(judged(CHANGE_UPDATE, "n4", &move), SERVICE_OK);
     ck_assert(r.outlook.changes);
     member_end(&m);
 }
