@@ -30,7 +30,8 @@
 #define DRAIN_MS        3000 /* of the 5 s that a stop may take */
 #define ANSWER_FIRST_MS 50   /* an invited server answers who invited it before it goes down to join */
 #define ADMIN_THREADS   8
-#define READERS_EXTRA   80 /* views of the map beside those of the HTTP threads: scans and our own */
+#define LEAD_FIRST_MS   2000 /* a cluster of one leads before it listens, unless its disk takes as long as that */
+#define READERS_EXTRA   80   /* views of the map beside those of the HTTP threads: scans and our own */
 
 /* LMDB asks for megabytes that it touches little of. Fixed, because glibc raises the threshold at the first such free, and
  * then takes (and clears) them from the heap. */
@@ -268,8 +269,10 @@ static int open_member(struct life *l, struct why *why)
     err = node_open(&options, &l->node, why);
     if (err == 0 && !fresh && o->profile == PROFILE_RAFTEXAMPLE)
         announce_log(l);
-    if (err == 0)
+    if (err == 0) {
+        node_await_own_leadership(l->node, LEAD_FIRST_MS); /* who sees us listen may write at once */
         err = serve_clients(l, why);
+    }
     if (err != 0)
         return err;
     l->newborn = false;

@@ -13,6 +13,7 @@
 #define THREAD_STACK_BYTES (192u << 10)
 #define LOG_MAX_SIZE       ((uint64_t)256 << 30) /* address space; the disk is the limit */
 #define DRAIN_LOOK_MS      5
+#define LEAD_LOOK_MS       1
 
 void cond_init(pthread_cond_t *c)
 {
@@ -223,6 +224,30 @@ int node_open(const struct node_options *options, struct node **out, struct why 
 out:
     node_close(n);
     return err;
+}
+
+static bool is_lone_voter(const struct shared *s)
+{
+    const struct member *self = directory_find(&s->directory, s->self);
+    unsigned voters = 0;
+
+    for (unsigned i = 0; i < s->directory.latest.count; i++)
+        voters += s->directory.latest.list[i].role == RAFT_VOTER;
+    return voters == 1 && self != NULL && self->role == RAFT_VOTER;
+}
+
+void node_await_own_leadership(struct node *n, unsigned timeout_ms)
+{
+    struct shared *s = node_lock(n);
+    raft_time until = clock_now_ms() + timeout_ms;
+    struct raft_status status;
+
+    raft_status(s->raft, &status);
+    while (is_lone_voter(s) && status.role != RAFT_LEADER && s->failure == 0 && clock_now_ms() < until) {
+        node_pause(n, s, clock_now_ms() + LEAD_LOOK_MS);
+        raft_status(s->raft, &status);
+    }
+    node_unlock(n, &s);
 }
 
 /* ---- stop ---- */

@@ -81,6 +81,9 @@ struct node {
 /* Opens the stores of options->datadir, restores the member, listens for peers and starts all threads (with all signals
  * blocked). A DATADIR without a cluster gives a member in PHASE_JOINING. Errors have *why. */
 int node_open(const struct node_options *options, struct node **out, struct why *why);
+/* Where we are the only voter: returns once we lead, which is when clients are served, or after timeout_ms. At once elsewhere:
+ * there it takes others. */
+void node_await_own_leadership(struct node *n, unsigned timeout_ms);
 /* Refuses new requests from now on, hands leadership over if we lead, and waits until those in flight are answered; at most
  * timeout_ms. */
 void node_drain(struct node *n, unsigned timeout_ms);
