@@ -405,6 +405,8 @@ int http_start_limited(const struct http_options *o, const struct http_limits *l
     h->started_s = time(NULL);
     pthread_mutex_init(&h->lock, NULL);
     sigfillset(&all);
+    sigdelset(&all, SIGBUS); /* a damaged map is the thread's own fault: where that is blocked, no handler is asked */
+    sigdelset(&all, SIGSEGV);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     mg_init_library(0);
     err = listening_address(o, listen, sizeof listen, why);

@@ -4,6 +4,8 @@
 #include "base/check.h"
 #include "fuzz.h"
 #include "wire/dump.h"
+#include "wire/entry.h"
+#include "wire/integrity.h"
 #include "wire/transfer.h"
 
 struct outcome {
@@ -42,6 +44,8 @@ static void try_frames(struct view in)
 {
     struct chunk c;
     struct chunk_taken t;
+    struct hash_report report;
+    struct hash_verdict verdict;
 
     if (chunk_decode(in, &c) == 0) {
         CHECK(c.bytes.size <= CHUNK_BYTES_MAX);
@@ -49,6 +53,10 @@ static void try_frames(struct view in)
     }
     if (chunk_taken_decode(in, &t) == 0)
         CHECK(t.offset <= t.dump.size);
+    if (hash_report_decode(in, &report) == 0)
+        CHECK(report.from > 0 && report.applied.index < ENTRY_POSITION_LIMIT);
+    if (hash_verdict_decode(in, &verdict) == 0)
+        CHECK(verdict.from > 0 && verdict.yours.index < ENTRY_POSITION_LIMIT);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -225,6 +225,40 @@ START_TEST(installed_map_keeps_a_matching_suffix)
 }
 END_TEST
 
+/* A map as of the very end of the log leaves none of its terms behind: the next entry may begin one. */
+START_TEST(installed_map_of_the_last_entry)
+{
+    struct raft *r = a_follower(.voters = 3, .term = 2, .log = "11222", .applied = 1);
+    struct raft_config c = config_of(3, 0);
+
+    raft_installed(r, now, at(5, 2), &c, 0);
+    ck_assert_str_eq(log_of(r), "");
+    receive(r, append(.from = 2, .term = 3, .prev = at(5, 2), .terms = "3"));
+    raft_check(r);
+    ck_assert_uint_eq(raft_term_at(r, 5), 2);
+    ck_assert_uint_eq(raft_term_at(r, 6), 3);
+    raft_free(r);
+}
+END_TEST
+
+/* A map that was lost may have been the only place where a configuration was: another one, as of the same entry, has it. */
+START_TEST(map_as_new_as_ours_brings_its_configuration)
+{
+    struct raft *r = raft_new(1, 0, ELECTION, HEARTBEAT);
+    struct raft_config c = config_of(3, 0);
+
+    raft_restore(r, (struct raft_hard_state){.term = 2}, at(5, 2), &nobody, 0);
+    raft_start(r, now, 5, 5);
+    ck_assert_uint_eq(raft_config_latest(r)->count, 0);
+    raft_installed(r, now, at(5, 2), &c, 4);
+    raft_check(r);
+    ck_assert_uint_eq(raft_config_latest(r)->count, 3);
+    ck_assert_uint_eq(status(r).config_committed_index, 4);
+    ck_assert_uint_eq(status(r).applied, 5);
+    raft_free(r);
+}
+END_TEST
+
 /* The log holds what the map was made of, but the disk does not yet: what follows cannot be written behind a gap. */
 START_TEST(installed_map_ahead_of_the_disk)
 {
@@ -328,5 +362,5 @@ END_TEST
 RUN("restore", vote_survives, log_is_restored, empty_log_behind_a_base, configurations_are_restored,
     uncommitted_configuration_survives, more_terms_than_room, terms_overflow_while_running, newer_map_is_wanted,
     map_of_known_entries_is_not_wanted, installed_map_replaces_the_log, installed_map_keeps_a_matching_suffix,
-    late_map_moves_nothing_back, late_write_after_an_install, installed_map_ahead_of_the_disk,
-    map_is_newer_than_the_term, append_before_the_base)
+    installed_map_of_the_last_entry, map_as_new_as_ours_brings_its_configuration, late_map_moves_nothing_back,
+    late_write_after_an_install, installed_map_ahead_of_the_disk, map_is_newer_than_the_term, append_before_the_base)

@@ -67,6 +67,7 @@ static void open_shared(struct subject *m)
     m->applier = applier_ops.job_new(&context, 0);
     m->snapshotter = snapshotter_ops.job_new(&context, 0);
     m->checkpointer = checkpointer_ops.job_new(&context, 0);
+    m->auditor = auditor_ops.job_new(&context, 0);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         m->senders[i] = sender_ops.job_new(&context, i);
 }
@@ -116,6 +117,7 @@ void member_close(struct subject *m)
     applier_ops.job_free(m->applier);
     snapshotter_ops.job_free(m->snapshotter);
     checkpointer_ops.job_free(m->checkpointer);
+    auditor_ops.job_free(m->auditor);
     for (unsigned i = 0; i < RAFT_MEMBERS_MAX; i++)
         sender_ops.job_free(m->senders[i]);
     shared_close(&m->s);

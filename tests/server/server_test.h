@@ -21,7 +21,7 @@ struct subject {
     struct log_store *log;
     struct kv_store *kv;
     struct shared s;
-    void *timer, *writer, *applier, *snapshotter, *checkpointer; /* run_all leaves the last two alone */
+    void *timer, *writer, *applier, *snapshotter, *checkpointer, *auditor; /* run_all leaves the last three alone */
     char root[500], dump[600], dump_fresh[600], incoming[600];
     void *senders[RAFT_MEMBERS_MAX]; /* by slot */
 };

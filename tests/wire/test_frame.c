@@ -6,6 +6,8 @@
 #include "base/checksum.h"
 #include "base/codec.h"
 #include "base/err.h"
+#include "wire/entry.h"
+#include "wire/integrity.h"
 
 static void a_header(enum frame_type type, const char *payload, uint8_t out[FRAME_HEADER_SIZE])
 {
@@ -213,7 +215,46 @@ START_TEST(a_refusal_comes_back_and_cannot_forge_log_lines)
 }
 END_TEST
 
-TEST_MAIN("frame", a_header_comes_back_and_verifies_its_payload, each_flipped_bit_of_a_header_is_found,
-          magic_types_spare_bytes_and_sizes_are_checked, a_hello_comes_back_as_it_was,
-          a_hello_that_makes_no_sense_is_malformed, the_longest_hello_is_within_the_limit_of_a_greeting,
-          a_welcome_comes_back_as_it_was, a_refusal_comes_back_and_cannot_forge_log_lines)
+START_TEST(hashes_come_back_as_they_were)
+{
+    const struct hash_report r = {.from = 3,
+                                  .to = 1,
+                                  .term = 7,
+                                  .version = INTEGRITY_VERSION,
+                                  .doubted = true,
+                                  .applied = {130, UINT64_C(0xfedcba9876543210)},
+                                  .checkpoint = {128, 5}};
+    const struct hash_verdict v = {.from = 1, .to = 3, .term = 7, .yours = {130, 4}, .ours = UINT64_MAX};
+    struct hash_report report;
+    struct hash_verdict verdict;
+    struct bytes b;
+
+    bytes_init(&b, 256);
+    hash_report_encode(&r, &b);
+    for (size_t size = 0; size < b.size; size++)
+        ck_assert_int_eq(hash_report_decode(view_of(b.data, size), &report), ERR_MALFORMED);
+    ck_assert_int_eq(hash_report_decode(bytes_view(&b), &report), 0);
+    ck_assert_uint_eq(report.from, 3);
+    ck_assert(report.doubted);
+    ck_assert_uint_eq(report.applied.hash, r.applied.hash);
+    ck_assert_uint_eq(report.checkpoint.index, 128);
+    codec_put_u64(b.data, 0); /* from nobody */
+    ck_assert_int_eq(hash_report_decode(bytes_view(&b), &report), ERR_MALFORMED);
+    bytes_reset(&b);
+    hash_verdict_encode(&v, &b);
+    for (size_t size = 0; size < b.size; size++)
+        ck_assert_int_eq(hash_verdict_decode(view_of(b.data, size), &verdict), ERR_MALFORMED);
+    ck_assert_int_eq(hash_verdict_decode(bytes_view(&b), &verdict), 0);
+    ck_assert_uint_eq(verdict.yours.hash, 4);
+    ck_assert_uint_eq(verdict.ours, UINT64_MAX);
+    codec_put_u64(b.data + 24, ENTRY_POSITION_LIMIT); /* an index that cannot be */
+    ck_assert_int_eq(hash_verdict_decode(bytes_view(&b), &verdict), ERR_MALFORMED);
+    bytes_clear(&b);
+}
+END_TEST
+
+TEST_MAIN("frame", hashes_come_back_as_they_were, a_header_comes_back_and_verifies_its_payload,
+          each_flipped_bit_of_a_header_is_found, magic_types_spare_bytes_and_sizes_are_checked,
+          a_hello_comes_back_as_it_was, a_hello_that_makes_no_sense_is_malformed,
+          the_longest_hello_is_within_the_limit_of_a_greeting, a_welcome_comes_back_as_it_was,
+          a_refusal_comes_back_and_cannot_forge_log_lines)
