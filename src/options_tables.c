@@ -286,7 +286,8 @@ static int check_together(const struct options *o, struct why *why)
     if (strcmp(a.host, "0.0.0.0") == 0 || strcmp(a.host, "::") == 0)
         return why_set(why, ERR_INVALID,
                        "%s%s is no address by which others could reach this server: set %s to its name or address%s",
-                       o->profile == PROFILE_RAFTD ? "-host " : "", o->host, host_option(o), o->profile == PROFILE_RAFTD ? "; -bind says where to listen" : "");
+                       o->profile == PROFILE_RAFTD ? "-host " : "", o->host, host_option(o),
+                       o->profile == PROFILE_RAFTD ? "; -bind says where to listen" : "");
     return 0;
 }
 

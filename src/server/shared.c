@@ -326,6 +326,25 @@ static int restore_doubted(struct shared *s, struct kv_store *kv, const struct l
     return kv_store_trust(kv);
 }
 
+/* The log must hold the entry that the map stands for; then it can go on from there. */
+static int check_same_server(const struct log_state *log, struct raft_pos applied, struct why *why)
+{
+    unsigned long long first = log->base.index + 1, last = log->last;
+
+    if (log_holds(log, applied))
+        return 0;
+    if (applied.index == 0)
+        return why_set(why, ERR_CORRUPT,
+                       "the map of this member (kv in its DATADIR) is gone, and its log, of entries %llu to %llu, does "
+                       "not go back far enough to make it anew: bring it back, or remove this member from its cluster "
+                       "and join with another DATADIR",
+                       first, last);
+    return why_set(why, ERR_CORRUPT,
+                   "the map is at entry %llu but the log holds %llu to %llu: log and map are not of one server; "
+                   "restore both, or remove DATADIR and join anew",
+                   (unsigned long long)applied.index, first, last);
+}
+
 static int restore(struct shared *s, struct log_store *log, struct kv_store *kv, raft_time now, struct why *why)
 {
     struct kv_position *position = xmalloc(sizeof *position);
@@ -354,23 +373,9 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
         why_set(why, err, "what was noted of the damaged map cannot be removed: %s", err_text(err));
         goto out;
     }
-    if (position->applied.index == 0 && state.base.index > 0) {
-        err = why_set(
-            why, ERR_CORRUPT,
-            "the map of this member (kv in its DATADIR) is gone, and its log, of entries %llu to %llu, does not "
-            "go back far enough to make it anew: bring it back, or remove this member from its cluster and "
-            "join with another DATADIR",
-            (unsigned long long)state.base.index + 1, (unsigned long long)last);
+    err = check_same_server(&state, position->applied, why);
+    if (err != 0)
         goto out;
-    }
-    if (!log_holds(&state, position->applied)) {
-        err = why_set(why, ERR_CORRUPT,
-                      "the map is at entry %llu but the log holds %llu to %llu: log and map are not of one server; "
-                      "restore both, or remove DATADIR and join anew",
-                      (unsigned long long)position->applied.index, (unsigned long long)state.base.index + 1,
-                      (unsigned long long)last);
-        goto out;
-    }
     members_config(&position->members, &config);
     directory_init(&s->directory, &position->members, position->config_index);
     raft_restore(s->raft, state.hard, state.base, &config, position->config_index);

@@ -174,5 +174,6 @@ START_TEST(a_member_that_is_up_is_moved_by_itself_alone)
 }
 END_TEST
 
-TEST_MAIN("change", a_member_that_is_up_is_moved_by_itself_alone, what_is_left_after_it_is_told, a_quorum_that_answers_must_be_left, what_is_so_already_is_no_change,
-          names_and_addresses_belong_to_one, a_place_is_taken_when_the_new_one_votes)
+TEST_MAIN("change", a_member_that_is_up_is_moved_by_itself_alone, what_is_left_after_it_is_told,
+          a_quorum_that_answers_must_be_left, what_is_so_already_is_no_change, names_and_addresses_belong_to_one,
+          a_place_is_taken_when_the_new_one_votes)
