@@ -11,7 +11,7 @@ base:
 wire:   base/* raft/raft.h
 net:    base/* raft/raft.h wire/*
 store:  base/* raft/raft.h wire/*
-server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h store/dump_reader.h
+server: base/* raft/raft.h wire/* net/* store/log_store.h store/kv_store.h store/datadir.h store/dump_file.h store/dump_reader.h store/dump_writer.h
 http:   base/* server/service.h
 main:   base/* wire/members.h store/datadir.h store/guard.h options.h recover.h restore.h verify.h server/node.h server/service.h server/join.h server/form.h http/http.h
 recover: base/* raft/raft.h wire/* store/log_store.h store/kv_store.h store/datadir.h recover.h subcommand.h

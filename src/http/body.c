@@ -9,6 +9,7 @@
 #include "http/http_request.h"
 
 #define PIECE        16384        /* of a chunked body, and of what is thrown away */
+#define LARGE_PIECE  65536        /* of a body that is not kept */
 #define IGNORED_MAX  65536        /* a body that nobody asked for, and yet the connection stays */
 #define LINGER_BYTES (4U << 20)   /* after a refusal: more than this is not read */
 #define KEPT         (64U * 1024) /* a worker keeps a buffer of this size for the next request */
@@ -66,6 +67,19 @@ static enum body read_chunks(struct exchange *x)
     }
 }
 
+/* Whether a body of which `size` bytes are known is too long; else asks for it, if the client waits for that. */
+static enum body begin_body(struct exchange *x, uint64_t limit)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+    if (x->content_length > limit)
+        return BODY_TOO_LONG;
+    if (!x->expects)
+        return BODY_READ;
+    x->expects = false;
+    return mg_write(x->connection, go_on, sizeof go_on - 1) == (int)sizeof go_on - 1 ? BODY_READ : BODY_LATE;
+}
+
 static enum body read_body(struct exchange *x, uint64_t limit)
 {
     enum body answer;
@@ -73,15 +87,9 @@ static enum body read_body(struct exchange *x, uint64_t limit)
     if (x->body_taken)
         return BODY_READ;
     x->worker->body.limit = (size_t)limit + PIECE;
-    if (x->content_length > limit)
-        return BODY_TOO_LONG;
-    if (x->expects) {
-        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-
-        x->expects = false;
-        if (mg_write(x->connection, go_on, sizeof go_on - 1) != (int)sizeof go_on - 1)
-            return BODY_LATE;
-    }
+    answer = begin_body(x, limit);
+    if (answer != BODY_READ)
+        return answer;
     arm(x, x->http->limits.body_ms + x->content_length / 64);
     answer = x->chunked ? read_chunks(x) : read_counted(x);
     disarm(x);
@@ -89,9 +97,9 @@ static enum body read_body(struct exchange *x, uint64_t limit)
     return answer;
 }
 
-bool exchange_body(struct exchange *x, uint64_t limit, const char *option)
+static bool answer_body(struct exchange *x, enum body body, uint64_t limit, const char *option)
 {
-    switch (read_body(x, limit)) {
+    switch (body) {
     case BODY_READ:
         return true;
     case BODY_TOO_LONG:
@@ -108,6 +116,57 @@ bool exchange_body(struct exchange *x, uint64_t limit, const char *option)
         return false;
     }
     return false;
+}
+
+bool exchange_body(struct exchange *x, uint64_t limit, const char *option)
+{
+    return answer_body(x, read_body(x, limit), limit, option);
+}
+
+/* Takes pieces until the body is through; *went_on: `take` wanted each. What is left unread ends the connection. */
+static enum body read_pieces(struct exchange *x, uint64_t limit, bool (*take)(void *context, struct view piece),
+                             void *context, bool *went_on)
+{
+    uint64_t began = clock_now_ms(), size = 0;
+    uint8_t *room = NULL;
+
+    bytes_reset(&x->worker->body);
+    x->worker->body.limit = LARGE_PIECE;
+    room = bytes_reserve(&x->worker->body, LARGE_PIECE);
+    while (x->chunked || size < x->content_length) {
+        uint64_t known = size > x->content_length ? size : x->content_length;
+        uint64_t until = began + x->http->limits.body_ms + known / 64, now = clock_now_ms();
+        int n = 0;
+
+        arm(x, until > now ? until - now : 1);
+        n = mg_read(x->connection, room, LARGE_PIECE);
+        if (n == 0 && x->chunked)
+            break;
+        if (n <= 0)
+            return x->chunked ? BODY_MALFORMED : BODY_LATE;
+        size += (uint64_t)n;
+        if (size > limit)
+            return BODY_TOO_LONG;
+        *went_on = take(context, view_of(room, (size_t)n));
+        if (!*went_on)
+            return BODY_READ;
+    }
+    x->body_taken = true;
+    return BODY_READ;
+}
+
+bool exchange_body_pieces(struct exchange *x, uint64_t limit, const char *option,
+                          bool (*take)(void *context, struct view piece), void *context)
+{
+    bool went_on = true;
+    enum body body = begin_body(x, limit);
+
+    if (body == BODY_READ && !x->body_taken) {
+        body = read_pieces(x, limit, take, context, &went_on);
+        disarm(x);
+        x->close = x->close || !x->body_taken;
+    }
+    return answer_body(x, body, limit, option) && went_on;
 }
 
 void exchange_settle_body(struct exchange *x)

@@ -44,7 +44,7 @@ const struct http_limits http_limits_default = {
          cluster_members_handle},                                                                                      \
         {"/cluster/members/", true, METHOD_BIT(METHOD_PUT) | DELETES, "PUT, DELETE, OPTIONS", cluster_member_handle},  \
         {"/cluster/leader", false, METHOD_BIT(METHOD_POST), "POST, OPTIONS", cluster_leader_handle},                   \
-        {"/backup", false, READS, "GET, HEAD, OPTIONS", backup_handle},                                                \
+        {"/backup", false, READS | METHOD_BIT(METHOD_PUT), "GET, HEAD, PUT, OPTIONS", backup_handle},                  \
         {"/status", false, READS, "GET, HEAD, OPTIONS", info_status},                                                  \
         {"/livez", false, READS, "GET, HEAD, OPTIONS", info_livez},                                                    \
         {"/readyz", false, READS, "GET, HEAD, OPTIONS", info_readyz},                                                  \

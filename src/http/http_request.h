@@ -125,6 +125,10 @@ bool exchange_consistency(struct exchange *x, enum service_consistency *consiste
 /* The whole body into worker->body, at most `limit` bytes; `option` names what sets the limit (NULL: nothing does). False,
  * and answered, if it is longer or does not come. */
 bool exchange_body(struct exchange *x, uint64_t limit, const char *option);
+/* The whole body in pieces, each given to `take` as it comes, for one too large to be kept. False: answered, or `take` said no; then
+ * x->status is 0, and the answer is the caller's. */
+bool exchange_body_pieces(struct exchange *x, uint64_t limit, const char *option,
+                          bool (*take)(void *context, struct view piece), void *context);
 /* Before an answer: reads and ignores a short body that nobody asked for; else the connection is to end. */
 void exchange_settle_body(struct exchange *x);
 /* Done with it: what is left of the body, the watch, the counters. */

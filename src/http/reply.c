@@ -79,6 +79,8 @@ static const char *status_line(int status)
         return "HTTP/1.1 414 URI Too Long\r\n";
     case 417:
         return "HTTP/1.1 417 Expectation Failed\r\n";
+    case 428:
+        return "HTTP/1.1 428 Precondition Required\r\n";
     case 429:
         return "HTTP/1.1 429 Too Many Requests\r\n";
     case 431:

@@ -223,6 +223,19 @@ static void applier_look_for_removal(struct shared *s, const struct applier_job 
     }
 }
 
+/* Whether a restore of the map goes on: if nobody leads it any more, the leader's timer abandons it. */
+static void applier_look_for_restore(struct shared *s, const struct applier_job *j)
+{
+    for (unsigned i = 0; i < j->count; i++) {
+        if (entry_type(j->entries[i]) != RAFT_COMMAND)
+            continue;
+        if (j->results[i].outcome == COMMAND_STAGED)
+            s->restoring = j->results[i].index;
+        else if (j->results[i].outcome == COMMAND_RESTORED || j->results[i].outcome == COMMAND_ABANDONED)
+            s->restoring = 0;
+    }
+}
+
 static void applier_applied(struct shared *s, raft_time now, struct applier_job *j)
 {
     if (s->staged == s->visible)
@@ -236,6 +249,7 @@ static void applier_applied(struct shared *s, raft_time now, struct applier_job 
     raft_applied(s->raft, now, s->staged);
     applier_finish_requests(s, j);
     applier_look_for_removal(s, j);
+    applier_look_for_restore(s, j);
 }
 
 /* Whatever was not committed is to be applied again. */

@@ -114,6 +114,10 @@ static void write_outcome(const struct request *q, struct service_result *r)
     case COMMAND_FAILED_CONDITION:
         r->code = SERVICE_CONDITION_FAILED;
         break;
+    case COMMAND_STAGED:
+    case COMMAND_RESTORED:
+    case COMMAND_ABANDONED:
+        break; /* no outcomes of a SET or DELETE */
     }
 }
 
@@ -257,7 +261,7 @@ static void damaged(struct node *n, struct view key, struct service_result *r)
     node_unlock(n, &s);
 }
 
-static enum service_code code_of_store(struct node *n, int err, struct view key, struct service_result *r)
+enum service_code service_of_store(struct node *n, int err, struct view key, struct service_result *r)
 {
     if (err == 0)
         return SERVICE_OK;
@@ -301,7 +305,7 @@ static struct kv_view *open_view(struct node *n, enum service_consistency c, uns
     service_barrier(n, c, deadline_ms, r);
     if (r->code != SERVICE_OK)
         return NULL;
-    r->code = code_of_store(n, kv_view_open(n->kv, &view), view_of(NULL, 0), r);
+    r->code = service_of_store(n, kv_view_open(n->kv, &view), view_of(NULL, 0), r);
     if (r->code == SERVICE_OK)
         r->stamp.index = kv_view_applied(view);
     return view;
@@ -316,7 +320,7 @@ void service_get(struct node *n, struct view key, enum service_consistency c, un
     bytes_reset(value);
     if (view == NULL)
         return;
-    r->code = code_of_store(n, kv_view_get(view, key, &found, &r->etag), key, r);
+    r->code = service_of_store(n, kv_view_get(view, key, &found, &r->etag), key, r);
     if (r->code == SERVICE_OK)
         bytes_append(value, found.data, found.size);
     kv_view_close(view);
@@ -360,7 +364,7 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
     scan->until = clock_now_ms() + SERVICE_SCAN_MS;
     if (r->code == SERVICE_OK) {
         err = kv_view_seek(view, from_after ? after : prefix, from_after);
-        r->code = err == ERR_NOT_FOUND ? SERVICE_OK : code_of_store(n, err, prefix, r);
+        r->code = err == ERR_NOT_FOUND ? SERVICE_OK : service_of_store(n, err, prefix, r);
     }
     if (r->code == SERVICE_OK)
         *out = scan;

@@ -126,6 +126,24 @@ bool service_backup_next(struct service_backup *b, struct view *key, struct view
 bool service_backup_failed(const struct service_backup *b); /* it ended too early */
 void service_backup_close(struct service_backup *b);        /* NULL is fine */
 
+/* ---- restoring the whole map ---- */
+
+/* The whole map is replaced by that of a backup, for all members at one index: until then reads see the old map, from then on the
+ * new one, and if anything goes wrong before, nothing was changed. First the backup is uploaded, by service_upload_bytes or by
+ * service_upload_pair, and looked at in all its parts; nobody notices but this server's disk. */
+struct service_upload;
+uint64_t service_upload_limit(struct node *n); /* no backup of more bytes is taken: -max-db-size */
+/* NOT_LEADER and the like: as a write. CONFLICT: another one is under way here. */
+void service_upload_open(struct node *n, struct service_upload **out, struct service_result *r);
+/* The next bytes of a dump. False: it is no good or there is no room for it; *r says what. */
+bool service_upload_bytes(struct service_upload *u, struct view bytes, struct service_result *r);
+/* The next pair, its key greater than the one before it, in place of bytes. */
+bool service_upload_pair(struct service_upload *u, struct view key, struct view value, struct service_result *r);
+/* All was uploaded: replaces the map. May take long; each step of it at most deadline_ms. OK: done, *keys; UNKNOWN: the last
+ * step may yet be done; all else: nothing was changed. Writes that are acknowledged meanwhile are replaced. */
+void service_upload_restore(struct service_upload *u, unsigned deadline_ms, uint64_t *keys, struct service_result *r);
+void service_upload_close(struct service_upload *u); /* NULL is fine */
+
 /* ---- members ---- */
 
 struct service_member {

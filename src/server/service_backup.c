@@ -20,7 +20,7 @@ struct service_backup {
 };
 
 /* What came of writing or reading the file, for whoever asked for the backup. */
-static enum service_code code_of(int err, struct service_result *r)
+static enum service_code code_of(struct node *n, int err, struct service_result *r)
 {
     switch (err) {
     case 0:
@@ -31,6 +31,8 @@ static enum service_code code_of(int err, struct service_result *r)
         return SERVICE_NO_SPACE;
     case ERR_STOPPED:
         return SERVICE_STOPPING;
+    case ERR_CORRUPT:
+        return service_of_store(n, err, view_of(NULL, 0), r);
     default:
         snprintf(r->text, sizeof r->text, "the backup cannot be written: %s", err_text(err));
         return SERVICE_FAILED;
@@ -60,7 +62,7 @@ static void write_file(struct service_backup *b, struct service_result *r)
     b->info.term = id.pos.term;
     b->info.size = id.size;
     r->stamp.index = id.pos.index;
-    r->code = code_of(err, r);
+    r->code = code_of(n, err, r);
 }
 
 void service_backup_open(struct node *n, enum service_consistency c, unsigned deadline_ms, struct service_backup **out,

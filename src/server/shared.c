@@ -227,6 +227,7 @@ void shared_installed(struct shared *s, raft_time now, const struct kv_position 
     s->staged = p->applied.index;
     s->visible = p->applied.index;
     integrity_installed(s, p);
+    s->restoring = p->restoring;
     requests_superseded(s, p->applied.index);
     if (p->config_index > s->joined && directory_find(&s->directory, s->self) == NULL)
         s->removed = true; /* for good: ids do not come back */
@@ -388,6 +389,7 @@ static int restore(struct shared *s, struct log_store *log, struct kv_store *kv,
     log_store_used(log, &s->log_bytes, &s->log_entries);
     s->staged = position->applied.index;
     s->visible = position->applied.index;
+    s->restoring = position->restoring;
     s->last_snapshot = state.base.index;
     integrity_begin(s, position);
     shared_assign_peers(s);

@@ -82,6 +82,9 @@ struct shared {
     raft_index staged,
         visible; /* the map has applied, and has committed so that views show it, up to here; the applier */
     raft_time staged_at, staged_last; /* when the oldest and the newest entry between the two were applied */
+    raft_index restoring; /* the begin of a restore that has not ended, by what is applied; 0: none; the applier */
+    bool restores;        /* a client's restore is under way here; whoever answers that client */
+    raft_time abandon_at; /* when to propose next that a restore which nobody leads is abandoned; the timer */
     raft_time chores_at; /* the timer's chores wait until then: the last one could not be proposed; 0: now */
     uint64_t log_max_entries, log_max_bytes; /* more than that, and the log loses its first half */
     uint64_t log_bytes, log_entries;         /* what the log on disk takes, and for how many entries; the writer */

@@ -1,7 +1,8 @@
 /* timer.c -- the role that lets time pass for the core, and does the leader's chores: the no-op of a new term, promoting
- * learners that have caught up, removing members whose place another one has taken, and making known the new address of a
- * member that moved; and hands over where others have room and we have none. No chore takes votes so that those who answer now are no quorum any more: a learner that has caught up
- * and died gets none [thesis 4.2.1].
+ * learners that have caught up, removing members whose place another one has taken, making known the new address of a
+ * member that moved, and abandoning a restore of the map whose leader is gone; and hands over where others have room and we
+ * have none. No chore takes votes so that those who answer now are no quorum any more: a learner that has caught up and died
+ * gets none [thesis 4.2.1].
  *
  * A chore's entry is made in `work`, without the lock, and proposed in `done` if the reason for it still stands. */
 #include <stdio.h>
@@ -17,13 +18,15 @@
 #include "server/shared.h"
 
 #define CHORE_RETRY_MS     50
+#define ABANDON_RETRY_MS   1000 /* a second one changes nothing */
 #define HAND_OVER_RETRY_MS 1000 /* a transfer that nobody took up has stopped clients for an election timeout */
 
-enum chore { CHORE_NONE, CHORE_NOOP, CHORE_CONFIG, CHORE_HAND_OVER };
+enum chore { CHORE_NONE, CHORE_NOOP, CHORE_CONFIG, CHORE_HAND_OVER, CHORE_ABANDON };
 
 struct timer_job {
     enum chore chore;
     raft_index config_index; /* the configuration that `members` was made of */
+    raft_index restoring;    /* the restore to abandon */
     struct members members;
     struct entry *entry;
 };
@@ -100,6 +103,17 @@ static enum chore wanted_chore(const struct shared *s)
     return CHORE_NONE;
 }
 
+/* A restore is led by whoever got it from a client: if that is not us, it is another leader, and that one is gone. */
+static bool must_abandon(const struct shared *s)
+{
+    struct raft_status status;
+
+    if (s->restoring == 0 || s->restores)
+        return false;
+    raft_status(s->raft, &status);
+    return status.role == RAFT_LEADER && !status.transferring;
+}
+
 static raft_time timer_due(const struct shared *s, unsigned which)
 {
     raft_time due = raft_tick_due(s->raft);
@@ -109,6 +123,8 @@ static raft_time timer_due(const struct shared *s, unsigned which)
         return RAFT_NEVER;
     if (due > s->chores_at && wanted_chore(s) != CHORE_NONE)
         return s->chores_at;
+    if (due > s->abandon_at && must_abandon(s))
+        return s->abandon_at;
     return due;
 }
 
@@ -217,6 +233,11 @@ static void timer_take(struct shared *s, raft_time now, unsigned which, void *jo
     raft_tick(s->raft, now);
     j->chore = s->chores_at <= now ? plan_chore(s, now, &j->members) : CHORE_NONE;
     j->config_index = s->directory.latest_index;
+    if (j->chore == CHORE_NONE && s->abandon_at <= now && must_abandon(s)) {
+        j->chore = CHORE_ABANDON;
+        j->restoring = s->restoring;
+        s->abandon_at = now + ABANDON_RETRY_MS;
+    }
 }
 
 static void timer_work(void *job)
@@ -234,6 +255,9 @@ static void timer_work(void *job)
     case CHORE_CONFIG:
         j->entry = members_entry(&j->members);
         break;
+    case CHORE_ABANDON:
+        j->entry = command_entry(&(struct command){.op = COMMAND_RESTORE_ABANDON, .expected = j->restoring});
+        break;
     }
 }
 
@@ -243,6 +267,8 @@ static bool still_wanted(const struct shared *s, const struct timer_job *j)
 
     if (j->chore == CHORE_NOOP)
         return raft_wants_noop(s->raft);
+    if (j->chore == CHORE_ABANDON)
+        return must_abandon(s) && s->restoring == j->restoring;
     members_config(&j->members, &next);
     return j->config_index == s->directory.latest_index && raft_may_change(s->raft, &next) == RAFT_CHANGE_OK;
 }

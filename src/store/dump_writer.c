@@ -17,6 +17,7 @@ struct dump_writer {
     struct bytes out;
     struct raft_pos pos;
     uint64_t written;
+    uint64_t hash;  /* of the map's content */
     uint64_t began; /* ms: this piece */
     const atomic_bool *cancel;
 };
@@ -73,6 +74,11 @@ void dump_writer_header(struct dump_writer *w, const struct dump_header *h)
 {
     w->pos = h->position;
     dump_encode_header(w->encoder, h, &w->out);
+}
+
+void dump_writer_turn(struct dump_writer *w)
+{
+    dump_encode_turn(w->encoder, &w->out);
 }
 
 int dump_writer_record(struct dump_writer *w, const struct dump_record *r)

@@ -20,6 +20,7 @@ void dump_rest_since(uint64_t began);
 struct dump_writer *dump_writer_new(struct dump_file *file, const atomic_bool *cancel);
 void dump_writer_free(struct dump_writer *w); /* NULL is fine; the file may then be half a dump */
 void dump_writer_header(struct dump_writer *w, const struct dump_header *h);
+void dump_writer_turn(struct dump_writer *w);                               /* dump_encode_turn */
 int dump_writer_record(struct dump_writer *w, const struct dump_record *r); /* ERR_NO_SPACE, ERR_IO, ERR_STOPPED */
 int dump_writer_end(struct dump_writer *w, struct dump_id *out);            /* nothing is synced */
 

@@ -19,6 +19,7 @@
 #include "store/file.h"
 
 #define META_DBI         1u           /* the unnamed database: what mdb_dbi_open gives for no name */
+#define NO_TABLE         0u           /* no table of ours has this handle */
 #define FREE_DBI         0u           /* LMDB's list of free pages, readable through mdb_stat */
 #define SPARE_SLOTS      8u           /* reader slots for mdb_stat and the like beside us */
 #define DISK_FULL_BYTES  (64u << 10)  /* less than this free: a short write was a full disk */
@@ -298,8 +299,13 @@ static int open_tables(struct env *e, const struct env_options *o, struct why *w
         CHECK(meta == META_DBI);
         err = check_format(e, txn, o, why);
     }
-    for (unsigned i = 0; rc == 0 && err == 0 && i < o->table_count; i++)
+    for (unsigned i = 0; rc == 0 && err == 0 && i < o->table_count; i++) {
         rc = mdb_dbi_open(txn, o->tables[i].name, o->tables[i].flags, &e->tables[i]);
+        if (rc == MDB_NOTFOUND && e->format < o->format) {
+            e->tables[i] = NO_TABLE; /* until env_put_format */
+            rc = 0;
+        }
+    }
     if (rc != 0 || err != 0)
         mdb_txn_abort(txn);
     else
@@ -515,7 +521,13 @@ uint64_t env_format(const struct env *e)
 
 int env_put_format(struct env *e, MDB_txn *txn)
 {
-    return env_error(e, put_format(txn, &e->options));
+    const struct env_options *o = &e->options;
+    int rc = 0;
+
+    for (unsigned i = 0; i < o->table_count && rc == 0; i++)
+        if (e->tables[i] == NO_TABLE)
+            rc = mdb_dbi_open(txn, o->tables[i].name, o->tables[i].flags | MDB_CREATE, &e->tables[i]);
+    return env_error(e, rc == 0 ? put_format(txn, o) : rc);
 }
 
 MDB_dbi env_table(const struct env *e, unsigned which)
@@ -673,12 +685,16 @@ void env_read_end(struct env *e, struct env_reader *r)
     pool_give(e, r);
 }
 
-int env_reader_cursor(struct env *e, struct env_reader *r, MDB_cursor **out)
+int env_reader_cursor(struct env *e, struct env_reader *r, unsigned table, MDB_cursor **out)
 {
-    int rc;
+    int rc = 0;
 
+    if (r->cursor != NULL && mdb_cursor_dbi(r->cursor) != e->tables[table]) {
+        mdb_cursor_close(r->cursor);
+        r->cursor = NULL;
+    }
     if (r->cursor == NULL)
-        rc = mdb_cursor_open(r->txn, e->tables[0], &r->cursor);
+        rc = mdb_cursor_open(r->txn, e->tables[table], &r->cursor);
     else
         rc = mdb_cursor_renew(r->txn, r->cursor);
     if (rc != 0)

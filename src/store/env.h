@@ -51,7 +51,7 @@ struct env_options {
 /* A read transaction from the pool. LMDB's part of it is kept and renewed, so that a read allocates nothing. */
 struct env_reader {
     MDB_txn *txn;
-    MDB_cursor *cursor; /* env_reader_cursor; on the first table */
+    MDB_cursor *cursor; /* env_reader_cursor */
     unsigned id;        /* 0 .. readers - 1: its place in the pool */
     struct env_file *file;
     struct env_reader *next;
@@ -70,8 +70,8 @@ bool env_holds(struct env_reader *r, const void *data, size_t size);
 /* Removes a closed environment; a cut off removal can be repeated. 0 if it is not there. */
 int env_remove(const char *path);
 
-/* The format that the environment had when it was opened; and to say, in the transaction that brought it there, that it has
- * that of this version. */
+/* The format that the environment had when it was opened; and to say, in the transaction that brings it there, that it has
+ * that of this version: tables that older ones lack are made. */
 uint64_t env_format(const struct env *e);
 int env_put_format(struct env *e, MDB_txn *txn);
 
@@ -86,9 +86,10 @@ int env_write_begin(struct env *e, MDB_txn **out);
 int env_write_commit(struct env *e, MDB_txn *txn);         /* ends it in any case */
 int env_write_abort(struct env *e, MDB_txn *txn, int err); /* ends it, returns err */
 
-int env_read_begin(struct env *e, struct env_reader **out);                   /* ERR_NO_RESOURCES: all are open */
-void env_read_end(struct env *e, struct env_reader *r);                       /* NULL is fine */
-int env_reader_cursor(struct env *e, struct env_reader *r, MDB_cursor **out); /* ends with the reader */
+int env_read_begin(struct env *e, struct env_reader **out); /* ERR_NO_RESOURCES: all are open */
+void env_read_end(struct env *e, struct env_reader *r);     /* NULL is fine */
+/* One at a time, on that table; it ends with the reader. */
+int env_reader_cursor(struct env *e, struct env_reader *r, unsigned table, MDB_cursor **out);
 unsigned env_readers_open(struct env *e);
 
 /* Our own records, each with a checksum. *out is valid as long as the transaction, until its next write.

@@ -16,20 +16,20 @@
 
 static int write_records(struct dump_writer *w, struct kv_view *v, uint64_t *sum)
 {
-    struct dump_record record;
+    struct dump_record record = {.gathered = false};
     int err = kv_view_seek(v, view_of(NULL, 0), false);
 
     while (err == 0) {
         err = kv_view_next(v, &record.key, &record.value, &record.index);
         if (err != 0)
             break;
-        *sum += kv_record_hash(record.key, record.index, record.value);
+        *sum += content_record_hash(record.key, record.index, record.value);
         err = dump_writer_record(w, &record);
     }
     return err == ERR_NOT_FOUND ? 0 : err;
 }
 
-static int write_all(struct dump_writer *w, struct kv_view *v, uint64_t cluster)
+static int write_all(struct dump_writer *w, struct kv_view *v, uint64_t cluster, raft_index restoring)
 {
     struct kv_position *position = xcalloc(1, sizeof *position);
     struct dump_header *header = xcalloc(1, sizeof *header);
@@ -41,11 +41,12 @@ static int write_all(struct dump_writer *w, struct kv_view *v, uint64_t cluster)
     header->cluster = cluster;
     header->position = position->applied;
     header->config_index = position->config_index;
+    header->restoring = restoring;
     header->members = position->members;
     dump_writer_header(w, header);
     err = write_records(w, v, &sum);
     /* Nobody shall be given a map that does not hold what was applied. */
-    if (err == 0 && sum + kv_config_hash(position->config_index, &position->members) != position->hash)
+    if (err == 0 && sum + content_config_hash(position->config_index, &position->members) != position->hash)
         err = ERR_CORRUPT;
 out:
     free(header);
@@ -53,10 +54,27 @@ out:
     return err;
 }
 
-/* The view is closed as soon as the last record is written. */
-int kv_store_backup(struct kv_store *s, uint64_t cluster, struct dump_file *file, const atomic_bool *cancel,
-                    struct dump_id *out)
+/* What a restore has gathered so far: who gets the map by a dump must be able to go on with it. */
+static int write_gathered(struct dump_writer *w, struct kv_view *v, const struct kv_restoring *r)
 {
+    struct kv_view gathered = {.store = v->store, .reader = v->reader, .map = r->map == MAP ? OTHER_MAP : MAP};
+    struct dump_record record = {.gathered = true};
+    int err = kv_view_seek(&gathered, view_of(NULL, 0), false);
+
+    dump_writer_turn(w);
+    while (err == 0) {
+        err = kv_view_next(&gathered, &record.key, &record.value, &record.index);
+        if (err == 0)
+            err = dump_writer_record(w, &record);
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* The view is closed as soon as the last record is written. */
+static int dump_to(struct kv_store *s, uint64_t cluster, struct dump_file *file, const atomic_bool *cancel, bool all,
+                   struct dump_id *out)
+{
+    struct kv_restoring restoring = {.begin = 0};
     struct dump_writer *w = NULL;
     struct kv_view *view = NULL;
     int err = kv_view_open(s, &view);
@@ -64,12 +82,23 @@ int kv_store_backup(struct kv_store *s, uint64_t cluster, struct dump_file *file
     if (err != 0)
         return err;
     w = dump_writer_new(file, cancel);
-    err = write_all(w, view, cluster);
+    if (all)
+        err = kv_read_restoring(s, view->reader->txn, &restoring);
+    if (err == 0)
+        err = write_all(w, view, cluster, restoring.begin);
+    if (err == 0 && restoring.begin != 0)
+        err = write_gathered(w, view, &restoring);
     kv_view_close(view);
     if (err == 0)
         err = dump_writer_end(w, out);
     dump_writer_free(w);
     return err;
+}
+
+int kv_store_backup(struct kv_store *s, uint64_t cluster, struct dump_file *file, const atomic_bool *cancel,
+                    struct dump_id *out)
+{
+    return dump_to(s, cluster, file, cancel, false, out);
 }
 
 int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const char *path, const atomic_bool *cancel,
@@ -80,7 +109,7 @@ int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const
     int err = dump_file_create(file);
 
     if (err == 0)
-        err = kv_store_backup(s, cluster, file, cancel, &id);
+        err = dump_to(s, cluster, file, cancel, true, &id);
     if (err == 0)
         err = dump_file_publish(file, path);
     dump_file_free(file);
@@ -93,11 +122,12 @@ int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const
 
 /* ---- from a file ---- */
 
+/* MAP is the map here. */
 static int insert(struct kv_store *s, MDB_cursor *c, const struct dump_record *record, uint64_t *sum)
 {
     MDB_val key = env_val(record->key);
     MDB_val data = {.mv_size = RECORD_HEAD + record->value.size, .mv_data = NULL};
-    uint64_t hash = kv_record_hash(record->key, record->index, record->value);
+    uint64_t hash = content_record_hash(record->key, record->index, record->value);
     int rc = mdb_cursor_put(c, &key, &data, MDB_APPEND | MDB_RESERVE);
 
     if (rc != 0)
@@ -131,31 +161,43 @@ struct loading {
     struct env *fresh;         /* what is filled */
     enum dump_step step;
     struct kv_sum sum;
+    struct kv_restoring restoring;
     uint64_t used; /* bytes, when all is in */
 };
+
+static int load_record(struct loading *l, MDB_cursor *map, MDB_cursor *gathered, const struct dump_record *record)
+{
+    if (!record->gathered)
+        return insert(l->store, map, record, &l->sum.records);
+    l->restoring.count++;
+    return insert(l->store, gathered, record, &l->restoring.sum);
+}
 
 /* Records until a piece of the file is done, in one transaction; with the last one goes what the map stands for. */
 static int load_piece(struct loading *l)
 {
     uint64_t end = dump_reader_offset(l->r) + PIECE_BYTES;
     struct dump_record record;
-    MDB_cursor *c;
+    MDB_cursor *map = NULL, *gathered = NULL;
     MDB_txn *txn;
     int err = env_write_begin(l->fresh, &txn);
 
     if (err != 0)
         return err;
-    err = env_error(l->fresh, mdb_cursor_open(txn, env_table(l->fresh, MAP), &c));
-    if (err != 0)
-        return env_write_abort(l->fresh, txn, err);
+    err = env_error(l->fresh, mdb_cursor_open(txn, env_table(l->fresh, MAP), &map));
+    if (err == 0)
+        err = env_error(l->fresh, mdb_cursor_open(txn, env_table(l->fresh, OTHER_MAP), &gathered));
     while (err == 0 && l->step != DUMP_END && dump_reader_offset(l->r) < end) {
         err = dump_reader_next(l->r, &l->step, &record);
         if (err == 0 && l->step == DUMP_RECORD)
-            err = insert(l->store, c, &record, &l->sum.records);
+            err = load_record(l, map, gathered, &record);
     }
-    mdb_cursor_close(c);
+    mdb_cursor_close(gathered);
+    mdb_cursor_close(map);
     if (err == 0 && l->step == DUMP_END)
         err = put_installed(l->store, txn, &l->as, l->sum.records);
+    if (err == 0 && l->step == DUMP_END && l->restoring.begin != 0)
+        err = kv_put_restoring(l->store, txn, &l->restoring);
     if (err != 0)
         return env_write_abort(l->fresh, txn, err);
     l->used = env_used_pages(l->fresh, txn) * env_page_size(l->fresh);
@@ -190,10 +232,14 @@ static int read_header(struct loading *l, uint64_t cluster, const struct kv_posi
 
     if (err != 0)
         return err;
+    l->restoring = (struct kv_restoring){.map = MAP, .begin = h->restoring};
     if (as != NULL)
         l->as = *as;
     else
-        l->as = (struct kv_position){.applied = h->position, .config_index = h->config_index, .members = h->members};
+        l->as = (struct kv_position){
+            .applied = h->position, .config_index = h->config_index, .members = h->members, .restoring = h->restoring};
+    if (as != NULL && h->restoring != 0)
+        return ERR_FORMAT; /* it is on its way from one member to another, and no backup */
     return as == NULL && h->cluster != cluster ? ERR_INVALID : 0;
 }
 
@@ -211,9 +257,10 @@ static int replace(struct loading *l, uint64_t cluster, const struct kv_position
     env_discard_beside(s->env, l->fresh);
     if (err != 0)
         return err;
-    l->sum.config = kv_config_hash(l->as.config_index, &l->as.members);
+    l->sum.config = content_config_hash(l->as.config_index, &l->as.members);
     s->applied = l->as.applied;
     s->sum = l->sum;
+    s->restoring = l->restoring;
     atomic_store(&s->used, l->used);
     kv_look_at_disk(s);
     return atomic_load(&s->doubted) ? kv_store_trust(s) : 0;

@@ -1,7 +1,7 @@
 /* kv_record.c -- a record of the map, and the hash that tells whether it is still what was written.
  *
  * A record's hash is the XXH3 of key, index of its last change, and value. It lies in the record, for LMDB has no checksums:
- * whoever reads the record for a client, a dump or a condition verifies it. The sum of the hashes of all records, modulo
+ * whoever reads the record for a client, a dump or a condition verifies it. The sum of the hashes (wire/content.h), modulo
  * 2^64, and of one for the configuration, is the map's hash: it does not depend on the order of changes, costs one hash for
  * each change (what goes brings its own along), and two members that have applied the same entries have the same. */
 #include <stdlib.h>
@@ -12,24 +12,7 @@
 #include "base/codec.h"
 #include "store/kv_private.h"
 
-uint64_t kv_record_hash(struct view key, raft_index index, struct view value)
-{
-    return checksum(value.data, value.size, checksum(key.data, key.size, index));
-}
-
-uint64_t kv_config_hash(raft_index index, const struct members *members)
-{
-    struct bytes encoded;
-    uint64_t hash = 0;
-
-    if (index == 0)
-        return 0; /* none yet */
-    bytes_init(&encoded, MEMBERS_SIZE_MAX);
-    members_encode(members, &encoded);
-    hash = checksum(encoded.data, encoded.size, index);
-    bytes_clear(&encoded);
-    return hash;
-}
+#define FORMAT_WITH_HASHES 2u
 
 void kv_record_fill(uint8_t *out, raft_index index, uint64_t hash, struct view value)
 {
@@ -58,14 +41,14 @@ int kv_record_split(struct view key, const MDB_val *data, struct view *value, ra
     if (err != 0)
         return err;
     found = view_of((const uint8_t *)data->mv_data + RECORD_HEAD, data->mv_size - RECORD_HEAD);
-    if (kv_record_hash(key, changed, found) != hash)
+    if (content_record_hash(key, changed, found) != hash)
         return ERR_CORRUPT;
     *value = found;
     *index = changed;
     return 0;
 }
 
-/* ---- from format 1 ---- */
+/* ---- from older formats ---- */
 
 /* A record as format 1 had it, without its hash, becomes one of ours. What LMDB gives lies in the page that the put changes:
  * it takes copies. */
@@ -79,7 +62,7 @@ static int upgrade_record(struct kv_store *s, MDB_cursor *c, const MDB_val *old_
     MDB_val data = {.mv_size = RECORD_HEAD + size, .mv_data = fresh};
     struct view value = view_of((const uint8_t *)old->mv_data + INDEX_SIZE, size);
     raft_index index = codec_get_u64(old->mv_data);
-    uint64_t hash = kv_record_hash(view_of(old_key->mv_data, old_key->mv_size), index, value);
+    uint64_t hash = content_record_hash(view_of(old_key->mv_data, old_key->mv_size), index, value);
     int err = 0;
 
     memcpy(copy, old_key->mv_data, old_key->mv_size);
@@ -120,11 +103,13 @@ int kv_upgrade(struct kv_store *s)
 
     if (err != 0)
         goto out;
-    err = kv_read_position(s, txn, position);
-    if (err == 0)
-        err = upgrade_records(s, txn, &records);
-    if (err == 0)
-        err = kv_put_position(s, txn, position->applied, records);
+    if (env_format(s->env) < FORMAT_WITH_HASHES) {
+        err = kv_read_position(s, txn, position);
+        if (err == 0)
+            err = upgrade_records(s, txn, &records);
+        if (err == 0)
+            err = kv_put_position(s, txn, position->applied, records);
+    }
     if (err == 0)
         err = env_put_format(s->env, txn);
     err = err == 0 ? env_write_commit(s->env, txn) : env_write_abort(s->env, txn, err);

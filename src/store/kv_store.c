@@ -1,6 +1,7 @@
-/* Table "map": key -> u64 index of its last change, u64 hash, then the value (kv_record.c). Records: "position" u64 index, u64
- * term of the last entry applied, u64 sum of the hashes of all records; "members" u64 index of the configuration entry, then its payload (wire/members.h); "installed" u64 index of the
- * dump that was loaded last.
+/* Tables "map" and "map.2", one of which is the map (kv_restore.c): key -> u64 index of its last change, u64 hash, then the
+ * value (kv_record.c). Records: "position" u64 index, u64 term of the last entry applied, u64 sum of the hashes of all records;
+ * "members" u64 index of the configuration entry, then its payload (wire/members.h); "installed" u64 index of the dump that
+ * was loaded last; "restoring" as kv_restore.c says.
  *
  * Room. The map is as large as max_size says; it does not grow while it is open. The last sixteenth of it (RESERVE_MIN ..
  * RESERVE_MAX bytes) is a reserve that kv_store_room keeps new sets out of, so what was proposed before the map filled
@@ -42,8 +43,8 @@ const struct env_options kv_env_options = {.kind = "raftdmap",
                                            .format = KV_STORE_FORMAT,
                                            .oldest = KV_STORE_OLDEST,
                                            .flags = MDB_NOMETASYNC, /* the log repeats what a power cut takes back */
-                                           .table_count = 1,
-                                           .tables = {[MAP] = {"map", 0}}};
+                                           .table_count = 2,
+                                           .tables = {[MAP] = {"map", 0}, [OTHER_MAP] = {"map.2", 0}}};
 
 static int read_position(struct kv_store *s, MDB_txn *txn, struct raft_pos *out, uint64_t *records)
 {
@@ -74,6 +75,8 @@ static int load(struct kv_store *s)
     err = read_position(s, r->txn, &s->applied, &s->sum.records);
     if (err == 0)
         err = kv_read_sum(s, r->txn, &s->sum);
+    if (err == 0)
+        err = kv_read_restoring(s, r->txn, &s->restoring);
     if (err == 0)
         atomic_store(&s->used, env_used_pages(s->env, r->txn) * env_page_size(s->env));
     kv_look_at_disk(s);
@@ -199,6 +202,7 @@ static int read_installed(struct kv_store *s, MDB_txn *txn, raft_index *index)
 
 int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out)
 {
+    struct kv_restoring restoring = {.begin = 0};
     raft_index installed = 0;
     int err = read_position(s, txn, &out->applied, &out->hash);
 
@@ -206,8 +210,11 @@ int kv_read_position(struct kv_store *s, MDB_txn *txn, struct kv_position *out)
         err = read_members(s, txn, out);
     if (err == 0)
         err = read_installed(s, txn, &installed);
+    if (err == 0)
+        err = kv_read_restoring(s, txn, &restoring);
+    out->restoring = restoring.begin;
     out->installed = installed != 0 && installed == out->applied.index;
-    out->hash += kv_config_hash(out->config_index, &out->members);
+    out->hash += content_config_hash(out->config_index, &out->members);
     return err;
 }
 
@@ -217,7 +224,7 @@ int kv_read_sum(struct kv_store *s, MDB_txn *txn, struct kv_sum *out)
     int err = kv_read_position(s, txn, position);
 
     if (err == 0) {
-        out->config = kv_config_hash(position->config_index, &position->members);
+        out->config = content_config_hash(position->config_index, &position->members);
         out->records = position->hash - out->config;
     }
     free(position);
@@ -250,7 +257,7 @@ static int set(struct kv_store *s, const struct command *c, raft_index index)
 {
     MDB_val key = env_val(c->key);
     MDB_val data = {.mv_size = RECORD_HEAD + c->value.size, .mv_data = NULL};
-    uint64_t hash = kv_record_hash(c->key, index, c->value);
+    uint64_t hash = content_record_hash(c->key, index, c->value);
     int rc = mdb_cursor_put(s->open.map, &key, &data, MDB_RESERVE);
 
     if (rc != 0)
@@ -282,6 +289,8 @@ static int apply_command(struct kv_store *s, struct entry *e, raft_index index, 
 
     if (command_decode(entry_payload(e), &c) != 0)
         return ERR_CORRUPT;
+    if (command_is_restore(&c))
+        return kv_apply_restore(s, &c, index, result);
     key = env_val(c.key);
     rc = mdb_cursor_get(s->open.map, &key, &old, MDB_SET);
     err = rc == 0 ? look_at_old(&c, &old, &current, &hash) : rc == MDB_NOTFOUND ? 0 : env_error(s->env, rc);
@@ -290,13 +299,9 @@ static int apply_command(struct kv_store *s, struct entry *e, raft_index index, 
     if (!command_decide(&c, index, current, result))
         return 0;
     s->open.sum.records -= hash;
-    switch (c.op) {
-    case COMMAND_SET:
+    if (c.op == COMMAND_SET)
         return set(s, &c, index);
-    case COMMAND_DELETE:
-        return env_error(s->env, mdb_cursor_del(s->open.map, 0)); /* it stands on the key */
-    }
-    return ERR_CORRUPT;
+    return env_error(s->env, mdb_cursor_del(s->open.map, 0)); /* it stands on the key */
 }
 
 static int apply_config(struct kv_store *s, struct entry *e, raft_index index)
@@ -305,7 +310,7 @@ static int apply_config(struct kv_store *s, struct entry *e, raft_index index)
     int err = members_decode(entry_payload(e), members) == 0 ? 0 : ERR_CORRUPT;
 
     if (err == 0) {
-        s->open.sum.config = kv_config_hash(index, members);
+        s->open.sum.config = content_config_hash(index, members);
         entry_unref(s->open.config);
         s->open.config = entry_ref(e);
     }
@@ -380,7 +385,7 @@ static int open_begin(struct kv_store *s)
 
     if (err != 0)
         return err;
-    err = env_error(s->env, mdb_cursor_open(s->open.txn, env_table(s->env, MAP), &s->open.map));
+    err = env_error(s->env, mdb_cursor_open(s->open.txn, env_table(s->env, s->restoring.map), &s->open.map));
     if (err != 0) {
         env_write_abort(s->env, s->open.txn, err);
         s->open.txn = NULL;
@@ -388,6 +393,7 @@ static int open_begin(struct kv_store *s)
     }
     s->open.at = s->applied;
     s->open.sum = s->sum;
+    s->open.restoring = s->restoring;
     return 0;
 }
 
@@ -400,7 +406,7 @@ static void open_end(struct kv_store *s)
 
 static int open_abort(struct kv_store *s, int err)
 {
-    mdb_cursor_close(s->open.map);
+    mdb_cursor_close(s->open.map); /* NULL is fine */
     err = env_write_abort(s->env, s->open.txn, err);
     open_end(s);
     return err;
@@ -438,12 +444,16 @@ static int commit(struct kv_store *s)
 {
     struct raft_pos at = s->open.at;
     struct kv_sum sum = s->open.sum;
+    struct kv_restoring restoring = s->open.restoring;
     uint64_t used = 0;
     int err = 0;
 
     err = kv_put_position(s, s->open.txn, at, sum.records);
     if (err == 0 && s->open.config != NULL)
         err = put_config(s, s->open.config);
+    if (err == 0 && (restoring.begin != s->restoring.begin || restoring.count != s->restoring.count ||
+                     restoring.map != s->restoring.map))
+        err = kv_put_restoring(s, s->open.txn, &restoring);
     if (err != 0)
         return open_abort(s, err);
     used = used_by_open(s);
@@ -454,6 +464,7 @@ static int commit(struct kv_store *s)
         return err;
     s->applied = at;
     s->sum = sum;
+    s->restoring = restoring;
     atomic_store(&s->used, used);
     kv_look_at_disk(s);
     return 0;
@@ -493,13 +504,16 @@ int kv_store_sync(struct kv_store *s, raft_index *settled)
 
 static int count_keys(struct kv_store *s, uint64_t *keys)
 {
+    struct kv_restoring restoring;
     struct env_reader *r;
     MDB_stat st;
     int err = env_read_begin(s->env, &r);
 
     if (err != 0)
         return err;
-    err = env_error(s->env, mdb_stat(r->txn, env_table(s->env, MAP), &st));
+    err = kv_read_restoring(s, r->txn, &restoring);
+    if (err == 0)
+        err = env_error(s->env, mdb_stat(r->txn, env_table(s->env, restoring.map), &st));
     env_read_end(s->env, r);
     if (err == 0)
         *keys = st.ms_entries;
@@ -565,6 +579,7 @@ bool kv_store_is_full(struct kv_store *s, uint64_t largest, bool was_full)
 
 int kv_view_open(struct kv_store *s, struct kv_view **out)
 {
+    struct kv_restoring restoring = {.map = MAP};
     struct env_reader *r;
     struct raft_pos applied;
     uint64_t records;
@@ -574,12 +589,14 @@ int kv_view_open(struct kv_store *s, struct kv_view **out)
     if (err != 0)
         return err;
     err = read_position(s, r->txn, &applied, &records);
+    if (err == 0)
+        err = kv_read_restoring(s, r->txn, &restoring);
     if (err != 0) {
         env_read_end(s->env, r);
         return err;
     }
     v = &s->views[r->id];
-    *v = (struct kv_view){.store = s, .reader = r, .applied = applied.index};
+    *v = (struct kv_view){.store = s, .reader = r, .applied = applied.index, .map = restoring.map};
     *out = v;
     return 0;
 }
@@ -610,7 +627,7 @@ int kv_view_get(struct kv_view *v, struct view key, struct view *value, raft_ind
     if (key.size == 0 || key.size > LMDB_KEY_MAX)
         return ERR_NOT_FOUND;
     env_work(env, true);
-    err = env_error(env, mdb_get(v->reader->txn, env_table(env, MAP), &k, &data));
+    err = env_error(env, mdb_get(v->reader->txn, env_table(env, v->map), &k, &data));
     if (err == 0)
         err = split(v, key, &data, value, index);
     env_work(env, false);
@@ -626,7 +643,7 @@ int kv_view_seek(struct kv_view *v, struct view from, bool after)
 
     env_work(env, true);
     if (v->cursor == NULL)
-        err = env_reader_cursor(env, v->reader, &v->cursor);
+        err = env_reader_cursor(env, v->reader, v->map, &v->cursor);
     if (err == 0) /* LMDB knows no empty key: before all keys is before the first */
         err = env_error(env, mdb_cursor_get(v->cursor, &key, &data, from.size == 0 ? MDB_FIRST : MDB_SET_RANGE));
     if (err == 0 && after && view_equal(view_of(key.mv_data, key.mv_size), from))

@@ -18,7 +18,7 @@
 #include "wire/members.h"
 #include "wire/transfer.h"
 
-#define KV_STORE_FORMAT 2
+#define KV_STORE_FORMAT 3
 #define KV_REASON_MAX   200
 #define KV_STORE_OLDEST 1 /* it is brought to the present format when it is opened */
 
@@ -35,6 +35,7 @@ struct kv_position {
     struct raft_pos applied;
     raft_index config_index; /* 0: no configuration yet */
     struct members members;
+    raft_index restoring; /* the begin of a restore that has not ended; 0: there is none */
     bool installed; /* it was loaded from a dump, and nothing has been applied since: the log may not know of it yet */
     bool doubted;   /* it is not to be trusted (below) */
     char doubt[KV_REASON_MAX]; /* why */
@@ -63,7 +64,7 @@ int kv_store_sync(struct kv_store *s, raft_index *settled); /* flushes; *settled
  * of it then. */
 int kv_store_dump(struct kv_store *s, uint64_t cluster, const char *fresh, const char *path, const atomic_bool *cancel,
                   struct dump_id *out);
-/* The same into `file`, which is empty and open for writing and stays the caller's. It need not be durable. */
+/* The same without what a restore has gathered, into `file`, which is empty and open for writing and stays the caller's. It need not be durable. */
 int kv_store_backup(struct kv_store *s, uint64_t cluster, struct dump_file *file, const atomic_bool *cancel,
                     struct dump_id *out);
 /* Puts a dump in the place of the whole map, at one moment: readers keep what they see, a crash leaves the old map or

@@ -146,7 +146,7 @@ static int load(struct log_table *t)
 
     if (err != 0)
         return err;
-    err = env_reader_cursor(t->env, r, &c);
+    err = env_reader_cursor(t->env, r, ENTRIES, &c);
     if (err == 0)
         err = load_pair(t, r->txn, "hard", &t->shape.hard.term, &t->shape.hard.vote);
     if (err == 0)
@@ -467,7 +467,7 @@ int log_table_read(struct log_table *t, raft_index first, raft_index last, uint6
     if (err != 0)
         return err;
     env_work(t->env, true);
-    err = env_reader_cursor(t->env, r, &c);
+    err = env_reader_cursor(t->env, r, ENTRIES, &c);
     if (err == 0)
         err = read_entries(t, r, c, first, last, max_bytes, max_count, out, count);
     env_work(t->env, false);

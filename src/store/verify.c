@@ -117,8 +117,8 @@ static void look_at_record(void *context, const MDB_val *key, const MDB_val *dat
     check_record(context, key, data);
 }
 
-static void walk_map(struct env *env, MDB_txn *txn, const struct kv_position *p, struct verify *v,
-                     struct verify_map *out)
+static void walk_map(struct env *env, MDB_txn *txn, const struct kv_position *p, const struct kv_restoring *restoring,
+                     struct verify *v, struct verify_map *out)
 {
     struct map_walk *w = xcalloc(1, sizeof *w);
     uint64_t expected = 0;
@@ -126,40 +126,70 @@ static void walk_map(struct env *env, MDB_txn *txn, const struct kv_position *p,
 
     w->v = v;
     w->map = out;
-    err = walk_table(env, txn, MAP, look_at_record, w, &expected);
+    err = walk_table(env, txn, restoring->map, look_at_record, w, &expected);
     if (err != 0)
         verify_fault(v, "the records cannot be read beyond number %" PRIu64 ": %s", w->count, err_text(err));
     else if (w->count != expected)
         verify_fault(v, "it has %" PRIu64 " records, but counts %" PRIu64, w->count, expected);
-    if (w->sum + kv_config_hash(p->config_index, &p->members) != p->hash)
+    if (w->sum + content_config_hash(p->config_index, &p->members) != p->hash)
         verify_fault(v, "the hash of its content is not the one that was kept with entry %" PRIu64, p->applied.index);
     out->keys = w->count;
+    free(w);
+}
+
+/* What a restore has gathered. */
+static void walk_gathered(struct env *env, MDB_txn *txn, const struct kv_restoring *restoring, struct verify *v,
+                          const struct verify_map *map)
+{
+    struct map_walk *w = xcalloc(1, sizeof *w);
+    uint64_t expected = 0;
+    int err = 0;
+
+    w->v = v;
+    w->map = map;
+    err = walk_table(env, txn, restoring->map == MAP ? OTHER_MAP : MAP, look_at_record, w, &expected);
+    if (err != 0)
+        verify_fault(v, "what a restore has gathered cannot be read beyond number %" PRIu64 ": %s", w->count,
+                     err_text(err));
+    else if (w->count != restoring->count || w->sum != restoring->sum)
+        verify_fault(v, "a restore has gathered %" PRIu64 " records, but counts %" PRIu64 ", or their hash is another",
+                     w->count, restoring->count);
     free(w);
 }
 
 void verify_map(const char *path, struct verify *v, struct verify_map *out)
 {
     struct kv_store s = {.env = NULL};
+    struct kv_doubt doubt = {.there = false};
+    struct kv_restoring restoring;
     struct kv_position *p = NULL;
     struct env_reader *r = NULL;
-    int err = open_env(path, &kv_env_options, &s.env, &r, v);
+    int err = kv_doubt_read(path, &doubt);
 
+    if (err != 0 || doubt.there)
+        verify_fault(v, "it is not to be trusted: %s", err != 0 ? err_text(err) : doubt.reason);
+    err = open_env(path, &kv_env_options, &s.env, &r, v);
     if (err != 0)
         return;
     p = xcalloc(1, sizeof *p);
     err = kv_read_position(&s, r->txn, p);
+    if (err == 0)
+        err = kv_read_restoring(&s, r->txn, &restoring);
     if (err != 0) {
-        verify_fault(v, "a record beside the map (position, members, installed) is wrong: %s", err_text(err));
+        verify_fault(v, "a record beside the map (position, members, installed, restoring) is wrong: %s",
+                     err_text(err));
     } else if (env_format(s.env) != KV_STORE_FORMAT) {
-        verify_fault(v, "it has format %" PRIu64 ", which has no hashes: a start brings it to format %d",
-                     env_format(s.env), KV_STORE_FORMAT);
+        verify_fault(
+            v, "it has format %" PRIu64 ", an older one, whose records are not looked at: a start brings it to %d",
+            env_format(s.env), KV_STORE_FORMAT);
     } else {
         *out = (struct verify_map){.applied = p->applied, .config_index = p->config_index, .installed = p->installed};
         out->hash = p->hash;
         if (p->config_index > p->applied.index)
             verify_fault(v, "its configuration is of entry %" PRIu64 ", but it is at %" PRIu64, p->config_index,
                          p->applied.index);
-        walk_map(s.env, r->txn, p, v, out);
+        walk_map(s.env, r->txn, p, &restoring, v, out);
+        walk_gathered(s.env, r->txn, &restoring, v, out);
         out->whole = true;
     }
     free(p);

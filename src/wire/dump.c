@@ -8,12 +8,14 @@
 #include "base/codec.h"
 #include "base/err.h"
 #include "wire/command.h"
+#include "wire/content.h"
 #include "wire/entry.h"
 
 #define MAGIC          UINT64_C(0x31504d5544444652) /* "RFDDUMP1" */
 #define PREFIX_SIZE    16u
-#define HEADER_MAX     (32u + 4u + MEMBERS_SIZE_MAX)
+#define HEADER_MAX     (40u + 4u + MEMBERS_SIZE_MAX)
 #define HEAD_SIZE      14u /* of a record, and of the trailer up to its checksum */
+#define HASH_SIZE      8u
 #define CHECKSUM_SIZE  8u
 #define BUFFER_MAX     (2 * (HEAD_SIZE + COMMAND_KEY_MAX + ENTRY_PAYLOAD_MAX) + (8u << 20))
 #define SEED           0
@@ -39,10 +41,11 @@ static void walk_header(struct codec *c, struct dump_header *h, struct view *mem
     codec_u64(c, &h->position.index);
     codec_u64(c, &h->position.term);
     codec_u64(c, &h->config_index);
+    codec_u64(c, &h->restoring);
     codec_view(c, members, MEMBERS_SIZE_MAX);
 
     codec_require(c, h->position.index < ENTRY_POSITION_LIMIT && h->position.term < ENTRY_POSITION_LIMIT);
-    codec_require(c, h->config_index <= h->position.index);
+    codec_require(c, h->config_index <= h->position.index && h->restoring <= h->position.index);
 }
 
 /* What all records begin with, and the trailer: there the key size is 0 and `number` counts the records. */
@@ -67,6 +70,8 @@ static void walk_head(struct codec *c, struct head *h)
 struct dump_encoder {
     struct checksum_stream *sum;
     uint64_t count;
+    uint64_t hash; /* of the map's content so far */
+    bool turned;   /* what follows is not of the map */
 };
 
 struct dump_encoder *dump_encoder_new(void)
@@ -109,6 +114,7 @@ void dump_encode_header(struct dump_encoder *e, const struct dump_header *h, str
     bytes_clear(&members);
     CHECK(!out->overflow);
     codec_put_u32(out->data + before + PREFIX_SIZE - 4, (uint32_t)(out->size - before - PREFIX_SIZE));
+    e->hash = content_config_hash(h->config_index, &h->members);
     sum_from(e, out, before);
 }
 
@@ -124,17 +130,38 @@ void dump_encode_record(struct dump_encoder *e, const struct dump_record *r, str
     if (r->value.size > 0)
         bytes_append(out, r->value.data, r->value.size);
     sum_from(e, out, before);
+    if (!e->turned)
+        e->hash += content_record_hash(r->key, r->index, r->value);
     e->count++;
+}
+
+/* What ends the records, or those of the map where others follow. */
+static void encode_count(struct dump_encoder *e, struct bytes *out)
+{
+    struct head head = {.number = e->count};
+    struct codec c = codec_encoder(out);
+
+    walk_head(&c, &head);
+    e->count = 0;
+}
+
+void dump_encode_turn(struct dump_encoder *e, struct bytes *out)
+{
+    size_t before = out->size;
+
+    encode_count(e, out);
+    e->turned = true;
+    sum_from(e, out, before);
 }
 
 uint64_t dump_encode_end(struct dump_encoder *e, struct bytes *out)
 {
-    struct head head = {.number = e->count};
     struct codec c = codec_encoder(out);
     size_t before = out->size;
     uint64_t sum = 0;
 
-    walk_head(&c, &head);
+    encode_count(e, out);
+    codec_u64(&c, &e->hash);
     sum_from(e, out, before);
     sum = checksum_stream_value(e->sum);
     codec_u64(&c, &sum);
@@ -143,7 +170,7 @@ uint64_t dump_encode_end(struct dump_encoder *e, struct bytes *out)
 
 /* ---- reading one ---- */
 
-enum stage { STAGE_PREFIX, STAGE_HEADER, STAGE_RECORDS, STAGE_CHECKSUM, STAGE_END };
+enum stage { STAGE_PREFIX, STAGE_HEADER, STAGE_RECORDS, STAGE_GATHERED, STAGE_HASH, STAGE_CHECKSUM, STAGE_END };
 
 struct dump_decoder {
     struct checksum_stream *sum;
@@ -151,7 +178,7 @@ struct dump_decoder {
     size_t used; /* of `in`, consumed */
     enum stage stage;
     uint32_t header_size;
-    uint64_t count;
+    uint64_t count, hash;
     struct dump_header header;
     uint8_t last[COMMAND_KEY_MAX]; /* the key of the last record */
     size_t last_size;
@@ -262,6 +289,7 @@ static int decode_header(struct dump_decoder *d, struct view in)
     walk_header(&c, &d->header, &members);
     if (codec_finish(&c) != 0 || members_decode(members, &d->header.members) != 0)
         return wrong(d, ERR_CORRUPT, "the header does not decode");
+    d->hash = content_config_hash(d->header.config_index, &d->header.members);
     d->stage = STAGE_RECORDS;
     return 0;
 }
@@ -275,7 +303,17 @@ static bool in_order(struct dump_decoder *d, struct view key)
     return true;
 }
 
-/* A record, or the trailer up to its checksum: nothing is consumed before it is there as a whole. */
+static int end_records(struct dump_decoder *d, uint64_t count)
+{
+    if (count != d->count)
+        return wrong(d, ERR_CORRUPT, "other records are counted than there are");
+    d->stage = d->stage == STAGE_RECORDS && d->header.restoring != 0 ? STAGE_GATHERED : STAGE_HASH;
+    d->count = 0;
+    d->last_size = 0;
+    return 0;
+}
+
+/* A record, or what ends the records: nothing is consumed before it is there as a whole. */
 static int decode_record(struct dump_decoder *d, enum dump_step *step, struct dump_record *record)
 {
     struct codec c;
@@ -290,17 +328,18 @@ static int decode_record(struct dump_decoder *d, enum dump_step *step, struct du
         return wrong(d, ERR_CORRUPT, "the sizes of a record are over their limits");
     if (!consume(d, HEAD_SIZE + head.key_size + head.value_size, &whole))
         return 0;
-    if (head.key_size == 0) {
-        d->stage = STAGE_CHECKSUM;
-        return head.number == d->count ? 0 : wrong(d, ERR_CORRUPT, "the trailer counts other records than there are");
-    }
+    if (head.key_size == 0)
+        return end_records(d, head.number);
     record->key = view_of(whole.data + HEAD_SIZE, head.key_size);
     record->value = view_of(whole.data + HEAD_SIZE + head.key_size, head.value_size);
     record->index = head.number;
+    record->gathered = d->stage == STAGE_GATHERED;
     if (record->index == 0 || record->index > d->header.position.index)
         return wrong(d, ERR_CORRUPT, "the index of a record is not one up to that of the dump");
     if (!in_order(d, record->key))
         return wrong(d, ERR_CORRUPT, "a key is not greater than the one before it");
+    if (!record->gathered)
+        d->hash += content_record_hash(record->key, record->index, record->value);
     d->count++;
     *step = DUMP_RECORD;
     return 0;
@@ -333,10 +372,19 @@ static int decode_next(struct dump_decoder *d, enum dump_step *step, struct dump
         *step = DUMP_HEADER;
         return decode_header(d, in);
     }
-    if (d->stage == STAGE_RECORDS) {
+    while (d->stage == STAGE_RECORDS || d->stage == STAGE_GATHERED) {
+        enum stage before = d->stage;
+
         err = decode_record(d, step, record);
-        if (err != 0 || d->stage == STAGE_RECORDS)
+        if (err != 0 || d->stage == before)
             return err;
+    }
+    if (d->stage == STAGE_HASH) {
+        if (!consume(d, HASH_SIZE, &in))
+            return 0;
+        if (codec_get_u64(in.data) != d->hash)
+            return wrong(d, ERR_CORRUPT, "the hash of its content is not the one in its trailer");
+        d->stage = STAGE_CHECKSUM;
     }
     if (d->stage == STAGE_CHECKSUM) {
         if (!consume(d, CHECKSUM_SIZE, &in))

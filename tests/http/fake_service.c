@@ -368,6 +368,81 @@ void service_backup_close(struct service_backup *b)
     free(b);
 }
 
+/* ---- restores: bytes count for whatever they are, "bad" is no good; pairs replace all ---- */
+
+struct service_upload {
+    struct node *node;
+    struct node *fresh; /* what the pairs go into */
+    uint64_t size;
+};
+
+uint64_t service_upload_limit(struct node *n)
+{
+    (void)n;
+    return FAKE_UPLOAD_LIMIT;
+}
+
+void service_upload_open(struct node *n, struct service_upload **out, struct service_result *r)
+{
+    if (begin(n, r)) {
+        struct service_upload *u = xcalloc(1, sizeof *u);
+
+        n->fake.uploads_open++;
+        u->node = n;
+        u->fresh = fake_new();
+        *out = u;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+bool service_upload_bytes(struct service_upload *u, struct view bytes, struct service_result *r)
+{
+    u->size += bytes.size;
+    if (!view_starts_with(bytes, view_of_text("bad")))
+        return true;
+    r->code = SERVICE_INVALID;
+    snprintf(r->text, sizeof r->text, "the backup is no good");
+    return false;
+}
+
+bool service_upload_pair(struct service_upload *u, struct view key, struct view value, struct service_result *r)
+{
+    (void)r;
+    fake_set(u->fresh, key, value);
+    return true;
+}
+
+void service_upload_restore(struct service_upload *u, unsigned deadline_ms, uint64_t *keys, struct service_result *r)
+{
+    struct node *n = u->node;
+
+    (void)deadline_ms;
+    if (begin(n, r)) {
+        n->fake.uploaded = u->size;
+        while (n->count > 0)
+            take_away(n, &n->pairs[n->count - 1]);
+        for (size_t i = 0; i < u->fresh->count; i++) {
+            const struct pair *p = &u->fresh->pairs[i];
+
+            put(n, key_of(p), view_of(p->value, p->value_size), n->index + 1);
+        }
+        *keys = n->count;
+        r->stamp.index = ++n->index;
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+void service_upload_close(struct service_upload *u)
+{
+    if (u == NULL)
+        return;
+    pthread_mutex_lock(&u->node->lock);
+    u->node->fake.uploads_open--;
+    pthread_mutex_unlock(&u->node->lock);
+    fake_free(u->fresh);
+    free(u);
+}
+
 void service_cluster(struct node *n, struct service_cluster *out)
 {
     static const char *const names[] = {"one", "two", "a \"learner\""};

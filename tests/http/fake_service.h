@@ -24,10 +24,12 @@ struct fake {
     struct fake_call expected;                                      /* of `change` only peer */
     enum profile leader_profile;
     unsigned writes;
-    unsigned backups_open;
+    unsigned backups_open, uploads_open;
+    uint64_t uploaded; /* bytes of a dump, the last time */
 };
 
-#define FAKE_DUMP_LINE 100 /* bytes of a dump for each pair */
+#define FAKE_UPLOAD_LIMIT 1000000u
+#define FAKE_DUMP_LINE    100 /* bytes of a dump for each pair */
 
 struct node *fake_new(void); /* an empty map; free with fake_free */
 void fake_free(struct node *n);

@@ -233,6 +233,111 @@ START_TEST(lines_that_are_no_backup_are_told_apart)
 }
 END_TEST
 
+/* ---- PUT ---- */
+
+#define MEANT "If-Match: \"123456789\"\r\n"
+
+START_TEST(a_restore_names_the_cluster)
+{
+    struct world *w = a_world(4, &quick);
+    const struct answer *a = ask(w, "PUT", "/backup", NULL, "dump");
+
+    ck_assert_int_eq(a->status, 428);
+    ck_assert_ptr_nonnull(strstr(a->body, "If-Match"));
+    a = ask(w, "PUT", "/backup", "If-Match: \"5\"\r\n", "dump");
+    ck_assert_int_eq(a->status, 412);
+    ck_assert_str_eq(a->body, "raftd: this is cluster 123456789, not 5: nothing was changed\n");
+    ck_assert_int_eq(ask(w, "PUT", "/backup", "If-Match: *\r\n", "dump")->status, 400);
+    ck_assert_int_eq(ask(w, "PUT", "/backup", "If-Match: 123456789\r\n", "dump")->status, 400);
+    ck_assert_int_eq(ask(w, "POST", "/backup", MEANT, "dump")->status, 405);
+    ck_assert_uint_eq(w->fake->uploaded, 0);
+    a = ask(w, "PUT", "/backup", MEANT, "dump");
+    ck_assert_int_eq(a->status, 200);
+    ck_assert_str_eq(a->body, "{\"keys\":0,\"index\":101}\n");
+    ck_assert_str_eq(field(a, "Raftd-Index"), "101");
+    ck_assert_uint_eq(w->fake->uploaded, 4);
+    end_world(w);
+}
+END_TEST
+
+START_TEST(the_leader_alone_restores)
+{
+    struct world *w = a_world(4, &quick);
+    const struct answer *a;
+
+    w->fake->answer = SERVICE_NOT_LEADER;
+    a = ask(w, "PUT", "/backup", MEANT, "dump");
+    ck_assert_int_eq(a->status, 307);
+    ck_assert_str_eq(field(a, "Location"), "http://two.example:4002/backup");
+    w->fake->answer = SERVICE_CONFLICT;
+    ck_assert_int_eq(ask(w, "PUT", "/backup", MEANT, "dump")->status, 409);
+    w->fake->answer = SERVICE_NO_SPACE;
+    ck_assert_int_eq(ask(w, "PUT", "/backup", MEANT, "dump")->status, 507);
+    ck_assert_uint_eq(w->fake->uploaded, 0);
+    end_world(w);
+}
+END_TEST
+
+/* What is no good ends the request, whatever is still to come, and the handler lets go of all. */
+START_TEST(a_body_is_taken_in_pieces_and_looked_at)
+{
+    struct world *w = a_world(4, &quick);
+    char *large = malloc(FAKE_UPLOAD_LIMIT + 2);
+    struct client *c;
+
+    memset(large, 'x', FAKE_UPLOAD_LIMIT + 1);
+    large[FAKE_UPLOAD_LIMIT + 1] = '\0';
+    ck_assert_int_eq(ask(w, "PUT", "/backup", MEANT, large)->status, 413);
+    ck_assert_ptr_nonnull(strstr(ask(w, "PUT", "/backup", MEANT, large)->body, "-max-db-size"));
+    large[FAKE_UPLOAD_LIMIT] = '\0';
+    ck_assert_int_eq(ask(w, "PUT", "/backup", MEANT, large)->status, 200);
+    ck_assert_uint_eq(w->fake->uploaded, FAKE_UPLOAD_LIMIT);
+    ck_assert_uint_gt(FAKE_UPLOAD_LIMIT, w->http->max_value_size); /* that one does not limit it */
+    memcpy(large, "bad", 3);
+    ck_assert_int_eq(ask(w, "PUT", "/backup", MEANT, large)->status, 400);
+    ck_assert_int_eq(ask(w, "PUT", "/backup", MEANT, NULL)->status, 400);
+    free(large);
+    c = dial(w);
+    say_text(c,
+             "PUT /backup HTTP/1.1\r\nHost: x\r\n" MEANT "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+    ck_assert_int_eq(hear(c, false)->status, 200);
+    hang_up(c);
+    c = dial(w); /* it breaks off */
+    say_text(c, "PUT /backup HTTP/1.1\r\nHost: x\r\n" MEANT "Content-Length: 100\r\n\r\nhello");
+    ck_assert_int_eq(hear(c, false)->status, 408);
+    hang_up(c);
+    http_stop(w->http);
+    w->http = NULL;
+    ck_assert_uint_eq(w->fake->uploads_open, 0);
+    ck_assert_uint_eq(w->fake->uploaded, 5);
+    end_world(w);
+}
+END_TEST
+
+START_TEST(lines_are_restored_too)
+{
+    struct world *w = a_world(4, &quick);
+    const struct answer *a;
+
+    fill(w, 10);
+    a = ask(w, "PUT", "/backup", MEANT, HEAD "{\"key\":\"a%20b\",\"value\":\"1\"}\n{\"count\":2}\n");
+    ck_assert_int_eq(a->status, 400);
+    ck_assert_str_eq(a->body,
+                     "raftd: the backup is no good: line 3: \"count\" is not the number of pairs before it; nothing "
+                     "was changed\n");
+    a = ask(w, "PUT", "/backup", MEANT, HEAD "{\"key\":\"a%20b\",\"value\":\"1\"}\n");
+    ck_assert_int_eq(a->status, 400);
+    ck_assert_int_eq(ask_status(w, "GET", "/db/k000001"), 200);
+    a = ask(w, "PUT", "/backup", MEANT, HEAD "{\"key\":\"a%20b\",\"value\":\"1\"}\n{\"count\":1}\n");
+    ck_assert_int_eq(a->status, 200);
+    ck_assert_str_eq(a->body, "{\"keys\":1,\"index\":111}\n");
+    ck_assert_int_eq(ask_status(w, "GET", "/db/k000001"), 404);
+    ck_assert_str_eq(ask(w, "GET", "/db/a%20b", NULL, NULL)->body, "1");
+    end_world(w);
+}
+END_TEST
+
 TEST_MAIN("backup", a_backup_says_whose_and_as_of_when_it_is, a_backup_is_linearizable_unless_it_may_be_stale,
           a_backup_that_breaks_off_is_seen_to, a_backup_in_lines_can_be_read_again, lines_carry_any_bytes,
-          lines_that_are_no_backup_are_told_apart)
+          lines_that_are_no_backup_are_told_apart, a_restore_names_the_cluster, the_leader_alone_restores,
+          a_body_is_taken_in_pieces_and_looked_at, lines_are_restored_too)

@@ -224,6 +224,16 @@ START_TEST(faults_beside_the_log_are_told)
 }
 END_TEST
 
+static void doubt(void)
+{
+    struct kv_store *kv = NULL;
+    struct why why = {""};
+
+    ck_assert_int_eq(kv_store_open(temp_path("kv"), MAP_SIZE, 4, &kv, &why), 0);
+    ck_assert_int_eq(kv_store_doubt(kv, "somebody said so"), 0);
+    kv_store_close(kv);
+}
+
 START_TEST(faults_of_the_map_are_told)
 {
     ck_assert_int_eq(spoil_record(temp_path("kv"), "key7", 140), 0);
@@ -233,6 +243,10 @@ START_TEST(faults_of_the_map_are_told)
     ck_assert_int_eq(spoil_sum(temp_path("kv"), 1), 0);
     expect("the hash of its content is not the one that was kept with entry 55");
     ck_assert_int_eq(spoil_sum(temp_path("kv"), UINT64_MAX), 0);
+    ck_assert_msg(look() == 0, "%s", told);
+    doubt();
+    expect("it is not to be trusted: somebody said so");
+    ck_assert_int_eq(unlink(temp_path("kv.doubt")), 0);
     ck_assert_msg(look() == 0, "%s", told);
     ck_assert_int_eq(spoil_format(temp_path("kv")), 0);
     expect("it has format 1");

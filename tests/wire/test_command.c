@@ -165,8 +165,64 @@ START_TEST(a_command_is_decided_by_the_index_of_the_last_change)
 }
 END_TEST
 
-TEST_MAIN("command", decoding_gives_back_what_was_encoded, the_entry_is_sealed,
-          any_byte_may_be_in_a_key_and_a_value_may_be_empty, a_key_of_480_bytes_fits_and_one_of_481_is_malformed,
-          every_truncation_and_anything_left_over_is_malformed,
+START_TEST(a_restore_is_carried_by_four_commands)
+{
+    static const struct command commands[] = {
+        {.op = COMMAND_RESTORE_BEGIN},
+        {.op = COMMAND_RESTORE_PART, .expected = 7, .count = 12},
+        {.op = COMMAND_RESTORE_END, .expected = 7, .count = UINT64_MAX},
+        {.op = COMMAND_RESTORE_ABANDON, .expected = 7},
+    };
+    struct bytes part;
+
+    bytes_init(&part, 1000);
+    command_part_append(&part, view_of_text("a"), view_of_text("1"));
+    command_part_append(&part, view_of_text("bb"), view_of_text(""));
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        struct command c = commands[i], out;
+        struct entry *e = NULL;
+
+        if (c.op == COMMAND_RESTORE_PART)
+            c.value = bytes_view(&part);
+        e = command_entry(&c);
+        ck_assert_int_eq(decode_entry(e, &out), 0);
+        ck_assert(command_is_restore(&out));
+        ck_assert_int_eq(out.op, c.op);
+        ck_assert_uint_eq(out.expected, c.expected);
+        ck_assert_uint_eq(out.count, c.count);
+        ck_assert(view_equal(out.value, c.value));
+        entry_unref(e);
+    }
+    bytes_clear(&part);
+}
+END_TEST
+
+START_TEST(the_records_of_a_part_come_one_after_the_other)
+{
+    struct bytes part;
+    struct view rest, key, value;
+
+    bytes_init(&part, 1000);
+    command_part_append(&part, view_of_text("a"), view_of_text("1"));
+    command_part_append(&part, view_of_text("bb"), view_of_text(""));
+    rest = bytes_view(&part);
+    ck_assert_int_eq(command_part_take(&rest, &key, &value), 0);
+    ck_assert(view_equal(key, view_of_text("a")) && view_equal(value, view_of_text("1")));
+    ck_assert_int_eq(command_part_take(&rest, &key, &value), 0);
+    ck_assert(view_equal(key, view_of_text("bb")) && value.size == 0);
+    ck_assert_uint_eq(rest.size, 0);
+    for (size_t size = 0; size < part.size; size++) { /* cut anywhere, it is no whole part */
+        rest = view_of(part.data, size);
+        while (rest.size > 0 && command_part_take(&rest, &key, &value) == 0)
+            continue;
+        ck_assert(size == 0 || size == COMMAND_PART_OVERHEAD + 2 || rest.size > 0);
+    }
+    bytes_clear(&part);
+}
+END_TEST
+
+TEST_MAIN("command", a_restore_is_carried_by_four_commands, the_records_of_a_part_come_one_after_the_other,
+          decoding_gives_back_what_was_encoded, the_entry_is_sealed, any_byte_may_be_in_a_key_and_a_value_may_be_empty,
+          a_key_of_480_bytes_fits_and_one_of_481_is_malformed, every_truncation_and_anything_left_over_is_malformed,
           unknown_operations_and_conditions_and_a_delete_with_value_are_malformed,
           a_command_is_decided_by_the_index_of_the_last_change)

@@ -34,7 +34,7 @@ static struct bytes a_dump(const char *const *keys, unsigned count)
     bytes_init(&out, 1 << 20);
     dump_encode_header(e, &h, &out);
     for (unsigned i = 0; i < count; i++) {
-        struct dump_record r = {view_of_text(keys[i]), view_of_text(keys[i]), i + 1};
+        struct dump_record r = {.key = view_of_text(keys[i]), .value = view_of_text(keys[i]), .index = i + 1};
 
         dump_encode_record(e, &r, &out);
     }
@@ -143,6 +143,76 @@ START_TEST(order_and_limits_are_checked)
 }
 END_TEST
 
+/* A dump of two records and, beside them, three that a restore has gathered. */
+static struct bytes a_dump_amid_a_restore(void)
+{
+    struct dump_encoder *e = dump_encoder_new();
+    struct dump_header h = a_header();
+    struct bytes out;
+
+    h.restoring = 50;
+    bytes_init(&out, 1 << 20);
+    dump_encode_header(e, &h, &out);
+    for (unsigned i = 0; i < 5; i++) {
+        struct dump_record r = {.key = view_of_text(keys[i % 3]), .value = view_of_text("x"), .index = i + 1};
+
+        if (i == 2)
+            dump_encode_turn(e, &out);
+        if (i != 2)
+            dump_encode_record(e, &r, &out);
+    }
+    dump_encode_end(e, &out);
+    dump_encoder_free(e);
+    return out;
+}
+
+START_TEST(what_a_restore_has_gathered_follows_in_an_order_of_its_own)
+{
+    struct bytes dump = a_dump_amid_a_restore();
+    struct dump_decoder *d = dump_decoder_new();
+    enum dump_step step = DUMP_WANTS_MORE;
+    struct dump_record r;
+    unsigned records[2] = {0, 0}, unused = 0;
+
+    dump_decoder_feed(d, bytes_view(&dump));
+    while (step != DUMP_END) {
+        ck_assert_int_eq(dump_decoder_next(d, &step, &r), 0);
+        if (step == DUMP_RECORD)
+            records[r.gathered]++;
+    }
+    ck_assert_uint_eq(records[0], 2);
+    ck_assert_uint_eq(records[1], 2);
+    ck_assert_uint_eq(dump_decoder_header(d)->restoring, 50);
+    dump_decoder_free(d);
+    for (size_t size = 0; size < dump.size; size++)
+        ck_assert_int_ne(read_in_pieces(view_of(dump.data, size), 16, &unused), 0);
+    for (size_t bit = 0; bit < 8 * dump.size; bit++) {
+        dump.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        ck_assert_int_ne(read_in_pieces(bytes_view(&dump), 64, &unused), 0);
+        dump.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    bytes_clear(&dump);
+}
+END_TEST
+
+START_TEST(what_is_wrong_is_said_with_its_place)
+{
+    struct bytes dump = a_dump(keys, 5);
+    struct dump_decoder *d = dump_decoder_new();
+    enum dump_step step = DUMP_WANTS_MORE;
+    struct dump_record r;
+
+    dump.data[dump.size - 1] ^= 1;
+    dump_decoder_feed(d, bytes_view(&dump));
+    while (dump_decoder_next(d, &step, &r) == 0)
+        ck_assert_int_ne(step, DUMP_END);
+    ck_assert_uint_eq(dump_decoder_offset(d), dump.size);
+    ck_assert_str_eq(dump_decoder_fault(d), "the checksum of the trailer is not that of what is before it");
+    dump_decoder_free(d);
+    bytes_clear(&dump);
+}
+END_TEST
+
 START_TEST(another_format_is_told_from_damage)
 {
     struct bytes dump = a_dump(keys, 1);
@@ -225,6 +295,7 @@ START_TEST(an_answer_to_a_chunk_arrives_as_it_was_sent)
 END_TEST
 
 TEST_MAIN("dump", decoding_gives_back_what_was_encoded_in_pieces_of_any_size, a_cut_dump_is_never_whole,
-          every_flipped_bit_is_found, order_and_limits_are_checked, another_format_is_told_from_damage,
-          a_chunk_arrives_as_it_was_sent, a_chunk_does_not_reach_beyond_its_dump,
+          every_flipped_bit_is_found, order_and_limits_are_checked,
+          what_a_restore_has_gathered_follows_in_an_order_of_its_own, what_is_wrong_is_said_with_its_place,
+          another_format_is_told_from_damage, a_chunk_arrives_as_it_was_sent, a_chunk_does_not_reach_beyond_its_dump,
           an_answer_to_a_chunk_arrives_as_it_was_sent)
