@@ -10,14 +10,13 @@
 
 #include "base/check.h"
 #include "base/checksum.h"
-#include "base/clock.h"
 #include "base/codec.h"
 #include "base/text.h"
 #include "store/file.h"
 
 #define FILE_NAME     "journal"
 #define FILE_SIZE     (2 * JOURNAL_HALF_SIZE)
-#define BLOCK         4096u /* what O_DIRECT wants aligned, on any disk */
+#define BLOCK         4096u /* what O_DIRECT wants aligned, on nearly any disk */
 #define HEADER_SIZE   88u
 #define CHECKSUM_SIZE 8u
 #define MAGIC         UINT64_C(0x6c6e6a6474666172) /* "raftdjnl" */
@@ -33,10 +32,12 @@ struct header {
 struct log_journal {
     char path[PATH_MAX];
     int fd;
-    bool failed;
-    uint64_t settled, generation, salt, sequence;
-    uint32_t end;   /* of what the generation holds, in its half */
-    uint8_t *block; /* aligned: a whole record goes to the disk from here */
+    bool failed, unsure;
+    struct log_journal_id id;
+    uint64_t generation;
+    uint64_t sequence; /* of the next record */
+    uint32_t end;      /* of what the generation holds, in its half */
+    uint8_t *block;    /* aligned: a whole record goes to the disk from here */
     struct bytes header;
 };
 
@@ -68,12 +69,20 @@ static off_t half_offset(uint64_t generation)
 
 /* ---- the file ---- */
 
+/* Some want more aligned than a block, or by a short write were left with less: then through the page cache. */
+static bool leave_direct(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+
+    return flags >= 0 && (flags & O_DIRECT) != 0 && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
 static int write_all(int fd, const uint8_t *data, size_t size, off_t offset)
 {
     while (size > 0) {
         ssize_t n = pwrite(fd, data, size, offset);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EINVAL && leave_direct(fd))))
             continue;
         if (n <= 0)
             return n < 0 ? err_from_errno(errno) : ERR_IO;
@@ -121,16 +130,16 @@ static int open_direct(const char *path)
     return fd < 0 && errno == EINVAL ? open(path, O_WRONLY | O_DSYNC | O_CLOEXEC) : fd;
 }
 
-int log_journal_open(const char *directory, uint64_t settled, struct log_journal **out, struct why *why)
+int log_journal_open(const char *directory, struct log_journal_id id, bool read_only, struct log_journal **out,
+                     struct why *why)
 {
     struct log_journal *j = xcalloc(1, sizeof *j);
     struct stat st;
     int err = path_join(j->path, sizeof j->path, directory, FILE_NAME);
 
     j->fd = -1;
-    j->settled = settled;
-    j->generation = settled + 1;
-    j->salt = clock_random();
+    j->id = id;
+    j->generation = id.settled + 1;
     bytes_init(&j->header, HEADER_SIZE);
     j->block = aligned_alloc(BLOCK, record_size(JOURNAL_RECORD_MAX));
     CHECK(j->block != NULL);
@@ -138,7 +147,7 @@ int log_journal_open(const char *directory, uint64_t settled, struct log_journal
         why_set(why, err, "%s: the name is too long", directory);
         goto out;
     }
-    j->fd = open_direct(j->path);
+    j->fd = read_only ? open(j->path, O_RDONLY | O_CLOEXEC) : open_direct(j->path);
     if (j->fd < 0) {
         err = errno == ENOENT ? ERR_CORRUPT : err_from_errno(errno);
         why_set(why, err, "cannot open %s: %s", j->path, strerror(errno));
@@ -188,12 +197,13 @@ static int read_half(const struct log_journal *j, uint64_t generation, uint8_t *
 }
 
 /* Whether a whole record of this generation begins at `at`. */
-static bool find_record(const uint8_t *half, uint32_t at, uint64_t generation, struct header *h)
+static bool find_record(const struct log_journal *j, const uint8_t *half, uint32_t at, uint64_t generation,
+                        struct header *h)
 {
     struct codec c = codec_decoder(view_of(half + at, HEADER_SIZE));
 
     walk_header(&c, h);
-    if (h->magic != MAGIC || h->generation != generation || h->size > JOURNAL_RECORD_MAX ||
+    if (h->magic != MAGIC || h->generation != generation || h->salt != j->id.salt || h->size > JOURNAL_RECORD_MAX ||
         record_size(h->size) > JOURNAL_HALF_SIZE - at)
         return false;
     return checksum(half + at + CHECKSUM_SIZE, HEADER_SIZE - CHECKSUM_SIZE + h->size, 0) == h->checksum;
@@ -238,40 +248,40 @@ static int give_record(const uint8_t *half, uint32_t at, const struct header *h,
 }
 
 /* A torn record is the last that was written: what follows it must be older. */
-static bool something_follows(const uint8_t *half, uint32_t at, uint64_t generation, uint64_t sequence)
+static bool something_follows(const struct log_journal *j, const uint8_t *half, uint32_t at, uint64_t generation)
 {
     struct header h;
 
     for (; at < JOURNAL_HALF_SIZE; at += BLOCK)
-        if (find_record(half, at, generation, &h) && h.sequence >= sequence)
+        if (find_record(j, half, at, generation, &h) && h.sequence >= j->sequence)
             return true;
     return false;
 }
 
-/* Replays a generation into *j: its end is where the next record goes. */
-static int replay_half(struct log_journal *j, uint64_t generation, uint8_t *half, log_journal_take *take, void *context,
-                       struct why *why)
+/* Replays a generation into *j: its end is where the next record goes. `first`: of those that are not settled, so its first
+ * sequence may be any. */
+static int replay_half(struct log_journal *j, uint64_t generation, bool first, uint8_t *half, log_journal_take *take,
+                       void *context, struct why *why)
 {
     uint32_t at = 0;
-    uint64_t sequence = 0;
+    unsigned number = 0;
     struct header h;
     int err = read_half(j, generation, half);
 
-    while (err == 0 && at < JOURNAL_HALF_SIZE && find_record(half, at, generation, &h) && h.sequence == sequence &&
-           (sequence == 0 || h.salt == j->salt)) {
-        j->salt = h.salt;
+    while (err == 0 && at < JOURNAL_HALF_SIZE && find_record(j, half, at, generation, &h) &&
+           (h.sequence == j->sequence || (first && number == 0))) {
         err = give_record(half, at, &h, take, context);
         at += record_size(h.size);
-        sequence++;
+        j->sequence = h.sequence + 1;
+        number++;
     }
-    if (err == 0 && something_follows(half, at, generation, sequence))
+    if (err == 0 && something_follows(j, half, at, generation))
         err = ERR_CORRUPT;
     if (err != 0)
-        return why_set(why, err, "%s is damaged: record %llu of generation %llu: %s", j->path,
-                       (unsigned long long)sequence, (unsigned long long)generation, err_text(err));
-    if (sequence > 0) {
+        return why_set(why, err, "%s is damaged: record %u of generation %llu: %s", j->path, number,
+                       (unsigned long long)generation, err_text(err));
+    if (number > 0) {
         j->generation = generation;
-        j->sequence = sequence;
         j->end = at;
     }
     return 0;
@@ -282,7 +292,7 @@ static int expect_nothing(struct log_journal *j, uint64_t generation, uint8_t *h
 {
     int err = read_half(j, generation, half);
 
-    if (err == 0 && something_follows(half, 0, generation, 0))
+    if (err == 0 && something_follows(j, half, 0, generation))
         err = ERR_CORRUPT;
     return err == 0 ? 0
                     : why_set(why, err, "%s is damaged: generation %llu is missing", j->path,
@@ -292,12 +302,12 @@ static int expect_nothing(struct log_journal *j, uint64_t generation, uint8_t *h
 int log_journal_replay(struct log_journal *j, log_journal_take *take, void *context, struct why *why)
 {
     uint8_t *half = xmalloc(JOURNAL_HALF_SIZE);
-    int err = replay_half(j, j->settled + 1, half, take, context, why);
+    int err = replay_half(j, j->id.settled + 1, true, half, take, context, why);
 
-    if (err == 0 && j->sequence == 0)
-        err = expect_nothing(j, j->settled + 2, half, why);
+    if (err == 0 && j->end == 0)
+        err = expect_nothing(j, j->id.settled + 2, half, why);
     else if (err == 0)
-        err = replay_half(j, j->settled + 2, half, take, context, why);
+        err = replay_half(j, j->id.settled + 2, false, half, take, context, why);
     free(half);
     return err;
 }
@@ -314,12 +324,21 @@ bool log_journal_has_room(const struct log_journal *j, uint64_t bytes)
     return bytes <= JOURNAL_RECORD_MAX && record_size(bytes) <= JOURNAL_HALF_SIZE - j->end;
 }
 
+bool log_journal_failed(const struct log_journal *j)
+{
+    return j->failed;
+}
+
+bool log_journal_unsure(const struct log_journal *j)
+{
+    return j->unsure;
+}
+
 void log_journal_next(struct log_journal *j)
 {
     j->generation++;
-    j->salt = clock_random();
-    j->sequence = 0;
     j->end = 0;
+    j->unsure = false;
 }
 
 /* The record, with its entries and zeros up to the end of its last block, into j->block. */
@@ -327,7 +346,7 @@ static uint32_t build_record(struct log_journal *j, const struct log_write *w, s
 {
     struct header h = {.magic = MAGIC,
                        .generation = j->generation,
-                       .salt = j->salt,
+                       .salt = j->id.salt,
                        .sequence = j->sequence,
                        .hard = w->hard,
                        .base = base,
@@ -365,9 +384,11 @@ int log_journal_append(struct log_journal *j, const struct log_write *w, struct 
     CHECK(size <= JOURNAL_HALF_SIZE - j->end);
     err = write_all(j->fd, j->block, size, half_offset(j->generation) + (off_t)j->end);
     if (err != 0) {
-        j->failed = err != ERR_NO_SPACE;
+        j->unsure = err == ERR_NO_SPACE;
+        j->failed = !j->unsure;
         return err == ERR_NO_SPACE ? err : ERR_IO;
     }
+    j->unsure = false;
     j->end += size;
     j->sequence++;
     return 0;

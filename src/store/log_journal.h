@@ -10,8 +10,8 @@
  *      0  u64  checksum of all that follows, up to the end of the entries
  *      8  u64  magic "raftdjnl"
  *     16  u64  generation
- *     24  u64  salt: drawn when the generation began, so that no client's value can pass for a record
- *     32  u64  sequence: 0, 1, 2, ... within the generation
+ *     24  u64  salt: drawn when the file was made, and kept in the tables, so that no client's value can pass for a record
+ *     32  u64  sequence: one more than in the record before, also where that belongs to the generation before
  *     40  u64  term, u64 vote: the hard state
  *     56  u64  index, u64 term: the base
  *     72  u64  index of the first entry
@@ -20,7 +20,11 @@
  *     88  the entries, as in entry.h, one after the other
  *
  * One write is in flight at a time. So only the last record can be torn by a crash; whatever is wrong in front of a good one
- * is damage, and said so. Not thread-safe. */
+ * is damage, and said so.
+ *
+ * A write that failed for want of room may be there nonetheless, or a part of it. A crash may bring it back as long as it is
+ * the last that was asked for; the next append takes its place, or the generation is settled (log_journal_unsure), and then
+ * it is gone for good. Not thread-safe. */
 #ifndef STORE_LOG_JOURNAL_H
 #define STORE_LOG_JOURNAL_H
 
@@ -34,8 +38,14 @@ struct log_journal;
 /* Makes the file in the environment's directory, all of it allocated and durable, in place of any that is there.
  * ERR_NO_SPACE, ERR_IO, ERR_PERMISSION. */
 int log_journal_make(const char *directory, struct why *why);
-/* Opens it. `settled`: the generation up to which the tables have everything. ERR_CORRUPT: it is missing or too short. */
-int log_journal_open(const char *directory, uint64_t settled, struct log_journal **out, struct why *why);
+/* What the tables know of it. */
+struct log_journal_id {
+    uint64_t settled; /* the generation up to which they have everything */
+    uint64_t salt;    /* not 0 */
+};
+/* Opens it; read_only: for replay alone. ERR_CORRUPT: it is missing or too short. */
+int log_journal_open(const char *directory, struct log_journal_id id, bool read_only, struct log_journal **out,
+                     struct why *why);
 void log_journal_close(struct log_journal *j); /* NULL is fine */
 
 /* Hands each record that is not settled, in order, to `take`: as a write with keep_from 0, the base it came with, and its
@@ -47,11 +57,17 @@ int log_journal_replay(struct log_journal *j, log_journal_take *take, void *cont
 uint64_t log_journal_generation(const struct log_journal *j); /* to which the next record belongs */
 /* Whether the present generation has room for a record of that many bytes of entries. */
 bool log_journal_has_room(const struct log_journal *j, uint64_t bytes);
+/* Whether an append ended in ERR_IO: then no other write may become durable either. */
+bool log_journal_failed(const struct log_journal *j);
+/* Whether the last append ended in ERR_NO_SPACE, so that it may still come back: if the next write is not appended to the same
+ * generation, that must be settled before. */
+bool log_journal_unsure(const struct log_journal *j);
 /* Begins the next generation; the one before the present must be settled. Writes nothing. */
 void log_journal_next(struct log_journal *j);
 
 /* Appends the write (there must be room; begin_anew cannot be journaled) with the base that it moves to; durable when it
- * returns 0. ERR_NO_SPACE: as if nothing had been written; ERR_IO: nobody knows, and so it stays. */
+ * returns 0. ERR_NO_SPACE: it can be tried again, or another one (log_journal_unsure); ERR_IO: nobody knows what is on the
+ * disk, and so it stays. */
 int log_journal_append(struct log_journal *j, const struct log_write *w, struct raft_pos base);
 
 #endif

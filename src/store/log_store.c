@@ -167,12 +167,16 @@ int log_store_checkpoint(struct log_store *s)
     return err;
 }
 
-/* LMDB takes over all there is. The writer, with the turn. */
+/* LMDB takes over all there is. A record that the disk may have though its append failed is void then. The writer, with the
+ * turn. */
 static int take_over_all(struct log_store *s)
 {
-    struct generation *g = generation_of(s, log_journal_generation(s->journal));
+    uint64_t number = log_journal_generation(s->journal);
+    struct generation *g = generation_of(s, number);
     int err = take_over_closed(s);
 
+    if (err == 0 && g->number == 0 && log_journal_unsure(s->journal))
+        hold(s, number, &(struct log_write){.hard = s->shape.hard, .first = 1, .last = 0}, s->shape.base);
     if (err != 0 || g->number == 0)
         return err;
     err = take_over(s, g);
@@ -208,20 +212,21 @@ static int replay(void *context, uint64_t number, const struct log_write *w, str
 
 static int open_journal(struct log_store *s, const char *path, struct why *why)
 {
-    uint64_t settled = 0;
+    struct log_journal_id id;
     struct generation *before;
     int err = 0;
 
-    if (!log_table_settled(s->table, &settled)) {
+    if (!log_table_journal(s->table, &id)) {
         err = log_journal_make(path, why);
         if (err == 0) {
             err = log_table_adopt_journal(s->table);
             if (err != 0)
                 why_set(why, err, "%s cannot be written: %s", path, err_text(err));
         }
+        (void)log_table_journal(s->table, &id);
     }
     if (err == 0)
-        err = log_journal_open(path, settled, &s->journal, why);
+        err = log_journal_open(path, id, false, &s->journal, why);
     if (err == 0)
         err = log_journal_replay(s->journal, replay, s, why);
     if (err != 0)
@@ -327,6 +332,8 @@ static int write_through(struct log_store *s, const struct log_write *w, struct 
 {
     int err = 0;
 
+    if (log_journal_failed(s->journal))
+        return ERR_IO;
     pthread_mutex_lock(&s->turn);
     if (!w->begin_anew)
         err = take_over_all(s);
@@ -348,6 +355,16 @@ static int write_through(struct log_store *s, const struct log_write *w, struct 
     return err;
 }
 
+static int settle_all(struct log_store *s)
+{
+    int err;
+
+    pthread_mutex_lock(&s->turn);
+    err = take_over_all(s);
+    pthread_mutex_unlock(&s->turn);
+    return err;
+}
+
 /* Makes sure that the journal has room, if need be by doing the checkpointer's work. */
 static int make_room(struct log_store *s, uint64_t bytes)
 {
@@ -356,6 +373,8 @@ static int make_room(struct log_store *s, uint64_t bytes)
 
     if (log_journal_has_room(s->journal, bytes))
         return 0;
+    if (log_journal_unsure(s->journal))
+        return settle_all(s);
     err = log_store_checkpoint(s);
     if (err != 0)
         return err;

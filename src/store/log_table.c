@@ -1,6 +1,6 @@
 /* Tables: "entries" index -> the bytes of entry.h; "runs" index -> u64 term, where a term begins; "configs" index ->
  * nothing, where a configuration entry is. Records: "hard" u64 term, u64 vote; "base" u64 index, u64 term; "journal" u64
- * generation, u64 0: what of the journal is here. */
+ * generation, u64 salt: what of the journal is here, and what its records have. */
 #include "store/log_table.h"
 
 #include <inttypes.h>
@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/codec.h"
 #include "store/log_private.h"
 
-#define LOG_READERS 32u        /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
-#define SPARE       (1u << 20) /* a log that has outgrown its limit can still lose its prefix */
+#define LOG_READERS 32u /* senders, the applier, a joining snapshot; more wait for nobody: ERR_NO_RESOURCES */
 
 #define OLDEST 1u /* the format that had no journal */
 
@@ -22,8 +22,8 @@ struct log_table {
     struct env *env;
     struct log_shape shape; /* what is on the disk; changed only after a commit */
     bool has_journal;
-    uint64_t settled; /* what of the journal is here */
-    uint64_t used;    /* bytes, as of the last commit */
+    struct log_journal_id journal;
+    uint64_t used; /* bytes, as of the last commit */
 };
 
 /* ---- opening ---- */
@@ -126,16 +126,17 @@ static int load_ends(struct log_table *t, MDB_txn *txn, MDB_cursor *c)
     return first == t->shape.base.index + 1 && t->shape.last == t->shape.base.index + st.ms_entries ? 0 : ERR_CORRUPT;
 }
 
-static int load_settled(struct log_table *t, MDB_txn *txn)
+static int load_journal(struct log_table *t, MDB_txn *txn)
 {
     struct view value;
-    uint64_t spare = 0;
     int err = env_meta_get(t->env, txn, "journal", &value);
 
     if (err == ERR_NOT_FOUND)
         return 0; /* a new log, or one from before there was a journal */
     t->has_journal = true;
-    return err == 0 ? load_pair(t, txn, "journal", &t->settled, &spare) : err;
+    if (err == 0)
+        err = load_pair(t, txn, "journal", &t->journal.settled, &t->journal.salt);
+    return err == 0 && t->journal.salt == 0 ? ERR_CORRUPT : err;
 }
 
 static int load(struct log_table *t)
@@ -152,7 +153,7 @@ static int load(struct log_table *t)
     if (err == 0)
         err = load_pair(t, r->txn, "base", &t->shape.base.index, &t->shape.base.term);
     if (err == 0)
-        err = load_settled(t, r->txn);
+        err = load_journal(t, r->txn);
     if (err == 0)
         err = load_ends(t, r->txn, c);
     if (err == 0)
@@ -216,9 +217,9 @@ const struct log_shape *log_table_shape(const struct log_table *t)
     return &t->shape;
 }
 
-bool log_table_settled(const struct log_table *t, uint64_t *generation)
+bool log_table_journal(const struct log_table *t, struct log_journal_id *out)
 {
-    *generation = t->settled;
+    *out = t->journal;
     return t->has_journal;
 }
 
@@ -374,7 +375,7 @@ int log_table_write(struct log_table *t, const struct log_write *w, struct raft_
     env_work(t->env, true);
     err = put_all(t, txn, w, base);
     if (err == 0)
-        err = put_pair(t, txn, "journal", settled, 0);
+        err = put_pair(t, txn, "journal", settled, t->journal.salt);
     env_work(t->env, false);
     if (err != 0)
         return env_write_abort(t->env, txn, err);
@@ -383,25 +384,28 @@ int log_table_write(struct log_table *t, const struct log_write *w, struct raft_
     if (err != 0)
         return err;
     log_shape_write(&t->shape, w, base);
-    t->settled = settled;
+    t->journal.settled = settled;
     t->used = used;
     return 0;
 }
 
 int log_table_adopt_journal(struct log_table *t)
 {
+    uint64_t salt = clock_random() | 1; /* not 0 */
     MDB_txn *txn;
     int err = env_write_begin(t->env, &txn);
 
     if (err != 0)
         return err;
-    err = put_pair(t, txn, "journal", 0, 0);
+    err = put_pair(t, txn, "journal", 0, salt);
     if (err == 0)
         err = env_put_format(t->env, txn);
     if (err != 0)
         return env_write_abort(t->env, txn, err);
     err = env_write_commit(t->env, txn);
     t->has_journal = err == 0;
+    if (err == 0)
+        t->journal = (struct log_journal_id){.settled = 0, .salt = salt};
     return err;
 }
 

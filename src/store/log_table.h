@@ -5,6 +5,7 @@
 #ifndef STORE_LOG_TABLE_H
 #define STORE_LOG_TABLE_H
 
+#include "store/log_journal.h"
 #include "store/log_shape.h"
 
 struct log_table;
@@ -15,9 +16,9 @@ void log_table_close(struct log_table *t); /* NULL is fine */
 
 const struct log_shape *log_table_shape(const struct log_table *t); /* of the last commit; the writing thread */
 
-/* Up to which generation of the journal the tables hold what was written to it; false: there is no journal yet. */
-bool log_table_settled(const struct log_table *t, uint64_t *generation);
-/* A journal was made: from now on it is needed to open this log. */
+/* What they know of the journal; false: there is none yet. */
+bool log_table_journal(const struct log_table *t, struct log_journal_id *out);
+/* A journal was made: from now on it is needed to open this log, and its records have the salt that log_table_journal gives. */
 int log_table_adopt_journal(struct log_table *t);
 
 /* One transaction: what *w says (but for keep_from), all up to `base` deleted, and `settled` noted. Errors as log_store_write. */

@@ -375,16 +375,16 @@ static int look_at_write(void *context, uint64_t generation, const struct log_wr
 static void walk_journal(struct log_walk *w, const char *path)
 {
     struct log_journal *journal = NULL;
-    uint64_t settled = 0, spare = 0;
+    struct log_journal_id id = {.settled = 0};
     struct why why = {""};
     struct view value;
     int err = 0;
 
     if (env_meta_get(w->env, w->txn, "journal", &value) == ERR_NOT_FOUND)
         return; /* it has none yet */
-    if (!read_pair(w, "journal", &settled, &spare))
+    if (!read_pair(w, "journal", &id.settled, &id.salt))
         return;
-    err = log_journal_open(path, settled, &journal, &why);
+    err = log_journal_open(path, id, true, &journal, &why);
     if (err == 0)
         err = log_journal_replay(journal, look_at_write, w, &why);
     if (err != 0 && err != ERR_STOPPED)
