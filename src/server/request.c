@@ -40,6 +40,7 @@ static void unlink_gathered(struct requests *q, struct request *r)
     else
         q->gathered_end = r->previous;
     q->gathered_count--;
+    q->gathered_bytes -= r->entry->size;
 }
 
 static void dequeue(struct shared *s, struct request *r)
@@ -108,6 +109,7 @@ void request_gather(struct shared *s, raft_time now, struct request *r, struct e
         q->gathered = r;
     q->gathered_end = r;
     q->gathered_count++;
+    q->gathered_bytes += e->size;
     r->queued = true;
     q->waiting++;
 }
@@ -128,8 +130,8 @@ static void propose(struct shared *s, raft_time now, struct request *r, raft_ter
         finish(s, r, REQUEST_BUSY);
         return;
     }
-    r->entry = NULL; /* the tail's now */
     unlink_gathered(&s->requests, r);
+    r->entry = NULL; /* the tail's now */
     s->requests.waiting--;
     request_begin_write(s, r, index, term);
 }

@@ -42,6 +42,7 @@ struct requests {
     struct request *writes[REQUEST_BUCKETS]; /* by index */
     struct request *gathered, *gathered_end; /* not proposed yet, in the order in which they came */
     unsigned gathered_count;
+    uint64_t gathered_bytes;           /* of their entries */
     raft_time gathered_at;             /* when the first of them came */
     struct request *reads, *reads_end; /* in the order of their tickets */
     struct request *unsafe; /* the first read that no quorum has confirmed yet; those before it know their index */

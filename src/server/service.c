@@ -141,7 +141,7 @@ enum service_code service_await_entry(struct node *n, struct request *q, raft_ti
 /* Whether there is room for a set, here, where all that is in flight comes before it, and in a quorum. Deletes need none. */
 static bool has_room(const struct shared *s, const struct service_write *w, uint64_t room)
 {
-    uint64_t size = w->key.size + w->value.size;
+    uint64_t size = w->key.size + w->value.size + s->requests.gathered_bytes; /* not in the tail yet */
 
     if (w->op != SERVICE_SET)
         return true;

@@ -300,7 +300,6 @@ static void gather(struct request *r)
 /* A leader of three with `count` entries on their way. */
 static void lead_with_in_flight(unsigned count)
 {
-    member_open(&m, 1, 3, NOBODY_PORT);
     lead_with(&m, 0);
     for (unsigned i = 0; i < count; i++)
         ck_assert_uint_ne(propose_set(&m, "k", "v"), 0);
@@ -329,7 +328,9 @@ START_TEST(writes_gather_until_they_are_as_many_as_are_on_their_way)
     gather(&r[1]);
     ck_assert_uint_eq(status_of(&m).last, last);
     ck_assert_uint_eq(m.s.requests.waiting, 2);
+    ck_assert_uint_eq(m.s.requests.gathered_bytes, r[0].entry->size + r[1].entry->size);
     gather(&r[2]);
+    ck_assert_uint_eq(m.s.requests.gathered_bytes, 0);
     for (unsigned i = 0; i < 3; i++)
         ck_assert_uint_eq(r[i].index, last + 1 + i); /* in the order in which they came */
     ck_assert_uint_eq(m.s.requests.waiting, 3);
@@ -399,6 +400,7 @@ START_TEST(what_has_gathered_may_be_abandoned)
     ck_assert_ptr_null(m.s.requests.gathered);
     ck_assert_ptr_null(m.s.requests.gathered_end);
     ck_assert_uint_eq(m.s.requests.gathered_count, 0);
+    ck_assert_uint_eq(m.s.requests.gathered_bytes, 0);
     ck_assert_uint_eq(m.s.requests.waiting, 0);
     gather(&r[0]);
     requests_give_up(&m.s);
