@@ -10,6 +10,8 @@
 
 #define PREFIX_AT_MOST                                                                                                 \
     1000u /* entries deleted by one write, and twice what it writes, so that none takes long and yet it suffices */
+#define PREFIX_OWED_MAX                                                                                                \
+    16000u /* deleted entries that LMDB still has: more, and it takes over at once, for that should not take long either */
 #define PREFIX_AT_LEAST                                                                                                \
     32u /* fewer are left lying: deleting them one by one would dirty a second path of pages each time */
 /* A write of more entries goes to LMDB at once: its bytes weigh more than its flushes. */
@@ -365,12 +367,24 @@ static int settle_all(struct log_store *s)
     return err;
 }
 
+static bool owes_deletions(struct log_store *s)
+{
+    uint64_t owed;
+
+    pthread_mutex_lock(&s->held);
+    owed = s->first - s->table_first;
+    pthread_mutex_unlock(&s->held);
+    return owed > PREFIX_OWED_MAX;
+}
+
 /* Makes sure that the journal has room, if need be by doing the checkpointer's work. */
 static int make_room(struct log_store *s, uint64_t bytes)
 {
     struct generation *g;
-    int err;
+    int err = owes_deletions(s) ? settle_all(s) : 0;
 
+    if (err != 0 && err != ERR_NO_SPACE) /* which matters only if the journal has none either */
+        return err;
     if (log_journal_has_room(s->journal, bytes))
         return 0;
     if (log_journal_unsure(s->journal))

@@ -17,6 +17,7 @@
 #include "history.h"
 #include "store/env.h"
 #include "store/log_journal.h"
+#include "store/log_table.h"
 #include "store_test.h"
 
 #define LOG_SIZE (1ull << 30)
@@ -644,6 +645,47 @@ START_TEST(a_look_at_it_writes_nothing)
 }
 END_TEST
 
+/* Each write may delete a thousand; a checkpoint makes up for many writes, and should not take long either. */
+START_TEST(a_checkpoint_has_not_too_much_to_delete)
+{
+    static struct entry *entries[2000];
+    struct log_write w = {.hard = {1, 1}, .entries = entries};
+    struct log_state st;
+    raft_index last = 0;
+
+    while (last < 120000) {
+        w.first = last + 1;
+        w.last = last + 2000;
+        for (unsigned i = 0; i < 2000; i++)
+            entries[i] = noop_at(w.first + i, 1);
+        ck_assert_int_eq(log_store_write(s, &w), 0);
+        unref_all(entries, 2000);
+        last = w.last;
+    }
+    ck_assert_int_eq(log_store_checkpoint(s), 0);
+    w.first = last + 1;
+    w.last = last;
+    w.keep_from = 110000;
+    do {
+        struct log_table *table = NULL;
+        raft_index taken;
+
+        for (unsigned i = 0; i < 7; i++) {
+            w.hard.term++;
+            ck_assert_int_eq(log_store_write(s, &w), 0);
+        }
+        ck_assert_int_eq(log_store_state(s, &st), 0);
+        copy_log();
+        ck_assert_int_eq(log_table_open(temp_path("copy"), LOG_SIZE, &table, NULL), 0);
+        taken = log_table_shape(table)->base.index;
+        log_table_close(table);
+        ck_assert_uint_le(st.base.index - taken, 17000);
+        ck_assert_uint_lt(w.hard.term, 200);
+    } while (st.base.index < w.keep_from - 1);
+    expect_last_of_copy(last);
+}
+END_TEST
+
 /* ---- readers and the checkpointer beside the writer ---- */
 
 static atomic_bool over;
@@ -718,6 +760,7 @@ static void add(TCase *t)
     tcase_add_test(t, after_an_error_nothing_is_written);
     tcase_add_test(t, where_alignment_does_not_suffice_the_page_cache_is_used);
     tcase_add_test(t, a_look_at_it_writes_nothing);
+    tcase_add_test(t, a_checkpoint_has_not_too_much_to_delete);
     tcase_add_test(t, it_is_read_and_taken_over_while_it_is_written);
 }
 
