@@ -264,6 +264,7 @@ END_TEST
 
 static void add(TCase *t)
 {
+    tcase_set_timeout(t, 3600); /* of as many states as are wanted */
     tcase_add_test(t, the_log_survives_a_power_cut_at_any_moment);
     tcase_add_test(t, a_lying_disk_is_found_out);
     tcase_add_test(t, the_map_survives_a_power_cut_at_any_moment);
