@@ -61,8 +61,13 @@ is_as_acked() {
     for ((k = 0; k < keys; k++)); do
         [ $k -eq 0 ] || echo next
         printf 'url = "http://localhost:%s/db/key-%d"\nsilent\nfail\nmax-time = 8\noutput = "%s"\n' "$(port 1)" $k "$dir/found/$k"
+        printf 'write-out = "%%{http_code}\\n"\n'
     done >"$dir/reads"
-    curl -K "$dir/reads" 2>/dev/null
+    curl -K "$dir/reads" >"$dir/read-codes" 2>/dev/null
+    if [ "$(grep -cE '^(200|404)$' "$dir/read-codes")" -ne $keys ]; then
+        echo "# it does not answer all reads: $(sort "$dir/read-codes" | uniq -c | tr '\n' ' ')"
+        return 1
+    fi
     may_be >"$dir/may-be"
     sums_of found >"$dir/found-sums"
     awk '
@@ -70,7 +75,7 @@ is_as_acked() {
         FILENAME ~ /found-sums$/ { found[$1] = $2; next }
         { operations[$1] = operations[$1] " " $2 }
         ($2 == 0 || $2 % 7 == 0) && !($1 in found) { good[$1] = 1 }
-        $2 > 0 && $2 % 7 != 0 && found[$1] == written[$2] { good[$1] = 1 }
+        $2 > 0 && $2 % 7 != 0 && ($1 in found) && found[$1] == written[$2] { good[$1] = 1 }
         END {
             for (k in operations)
                 if (!(k in good)) {
@@ -100,6 +105,7 @@ script_with() {
     LD_PRELOAD=$shim IOF_PATH=$dir/node.1/ IOF_RULES=$dir/rules IOF_COUNT=$dir/count start 1
     : >"$dir/codes"
     wait_for 10 answers_or_ended || return 1
+    startup=$(calls_so_far)
     runs "${pids[1]}" && curl -K "$dir/script" >"$dir/codes" 2>/dev/null
     return 0
 }
@@ -112,7 +118,7 @@ one_run() {
         return
     }
     wait_for 8 writes_or_ended
-    if runs "${pids[1]}" && write_succeeds; then
+    if runs "${pids[1]}" && wait_for 8 writes_or_ended && runs "${pids[1]}"; then
         fate=goes-on
         kill9 1
     elif ended 1; then
@@ -126,7 +132,7 @@ one_run() {
             ;;
         esac
     else
-        not_ok "$what: it takes no writes and does not end"
+        not_ok "$what: it takes no writes and does not end: $(curl -s -m 8 "localhost:$(port 1)/readyz")"
         kill9 1
         return
     fi
@@ -154,7 +160,8 @@ if ! script_with "" || [ "$(grep -cE ' (20[0-9]|404)$' "$dir/codes")" -ne $opera
 fi
 kill9 1
 calls=$(calls_so_far)
-echo "# $calls calls in a script of $operations operations"
+startup_calls=$startup
+echo "# $calls calls in a script of $operations operations, $startup_calls of them at the start"
 check "the shim sees calls" [ "$calls" -gt $operations ]
 
 runs=${IOFAULT_RUNS:-40}
@@ -168,7 +175,7 @@ elif [ "$runs" = all ]; then
 else
     for ((i = 0; i < runs; i++)); do
         # The first calls make the directory; there each is another, so half of the runs are for them.
-        if [ $((i % 2)) -eq 0 ]; then call=$((1 + (i / 2) * 60 / runs)); else call=$((60 + i * (calls - 60) / runs)); fi
+        if [ $((i % 2)) -eq 0 ]; then call=$((1 + (i / 2) * startup_calls / (runs / 2 + 1))); else call=$((startup_calls + i * (calls - startup_calls) / runs)); fi
         one_run $call "${ways[(i / 2) % ${#ways[@]}]}"
     done
 fi
