@@ -47,8 +47,9 @@ struct sender_job {
     struct raft_message message;
     struct bytes head; /* the message's fixed part, encoded */
     struct entry *entries[RAFT_APPEND_MAX];
-    raft_index first; /* of entries[0] */
-    raft_term term;   /* in which they were asked for */
+    raft_index first;   /* of entries[0] */
+    raft_index load_to; /* the last that the log on disk may be asked for */
+    raft_term term;     /* in which they were asked for */
     unsigned count;
     struct dump_file *dump;
     struct dump_id dump_open; /* what it is */
@@ -135,6 +136,20 @@ static void sender_address(struct shared *s, const struct peer *p, struct sender
     deliver_our_hello(s, p->id, &j->hello);
 }
 
+/* Behind what is durable the disk may have what our log had there before: without room, entries that were replaced stay until
+ * those that replace them, which are in the tail, can be written. */
+static void note_end_of_load(const struct shared *s, struct sender_job *j)
+{
+    const struct raft_message *m = &j->message;
+    struct raft_status status;
+
+    raft_status(s->raft, &status);
+    j->load_to = m->append.prev.index + m->append.count;
+    if (j->load_to > status.durable)
+        j->load_to = status.durable;
+    CHECK(j->load_to > m->append.prev.index);
+}
+
 /* The entries of an append: from the tail, from what the last round loaded, or not at hand (then they must be loaded). What
  * was loaded for an earlier term may have been replaced meanwhile, though we lead again. */
 static bool sender_gather(struct shared *s, struct sender_job *j, uint64_t *bytes)
@@ -152,8 +167,10 @@ static bool sender_gather(struct shared *s, struct sender_job *j, uint64_t *byte
         j->term = m->term;
         j->count = tail_borrow(&s->tail, first, m->append.count, SEND_BYTES_MAX, j->entries, bytes);
     }
-    if (j->count == 0)
+    if (j->count == 0) {
+        note_end_of_load(s, j);
         return false;
+    }
     *bytes = 0;
     if (j->count < m->append.count)
         m->append.count = j->count;
@@ -247,8 +264,8 @@ static void sender_load(struct sender_job *j)
 {
     const struct raft_message *m = &j->message;
 
-    j->err = log_store_read(j->log, m->append.prev.index + 1, m->append.prev.index + m->append.count, SEND_BYTES_MAX,
-                            RAFT_APPEND_MAX, j->entries, &j->count);
+    j->err = log_store_read(j->log, m->append.prev.index + 1, j->load_to, SEND_BYTES_MAX, RAFT_APPEND_MAX, j->entries,
+                            &j->count);
 }
 
 static int sender_transmit_message(struct sender_job *j)

@@ -40,6 +40,18 @@ START_TEST(random_seeds_break_nothing)
 }
 END_TEST
 
+/* 700788: a member without room is told to replace entries, cannot, leads, and must not send what its disk has in their place. */
+START_TEST(seeds_that_broke_something_once)
+{
+    static const uint64_t seeds[] = {700788};
+    const struct sim_run run = {0};
+    uint64_t steps = 0, hash;
+
+    for (unsigned i = 0; i < sizeof seeds / sizeof seeds[0]; i++)
+        ck_assert_msg(sim_run_seed(&run, seeds[i], &steps, &hash), "seed %llu fails", (unsigned long long)seeds[i]);
+}
+END_TEST
+
 /* A seed is a run: without that no failure could be looked at twice. */
 START_TEST(a_seed_repeats_itself)
 {
@@ -66,6 +78,7 @@ int main(void)
 
     tcase_set_timeout(tests, 300);
     tcase_add_test(tests, random_seeds_break_nothing);
+    tcase_add_test(tests, seeds_that_broke_something_once);
     tcase_add_test(tests, a_seed_repeats_itself);
     suite_add_tcase(suite, tests);
     srunner_set_fork_status(runner, CK_NOFORK); /* the report of a failed assertion needs the process */
