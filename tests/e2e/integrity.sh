@@ -162,7 +162,7 @@ for ((round = 1; round <= rounds; round++)); do
     name=$(sed -n 's/^name=//p' "$dir/node.$victim/raftd")
     flipped=0
     for file in "$dir/node.$victim"/kv/data.mdb "$dir/node.$victim"/log/* "$dir/node.$victim"/raftd; do
-        [ -f "$file" ] && [[ $file != */lock.mdb ]] || continue
+        if [ ! -f "$file" ] || [[ $file == */lock.mdb ]]; then continue; fi
         one_in=100000
         # Half of the rounds leave the log alone: what is wrong with that ends the member for good.
         [[ $file == */kv/* ]] || [ $((round % 2)) = 0 ] || continue
@@ -171,7 +171,7 @@ for ((round = 1; round <= rounds; round++)); do
     echo "# round $round: member $victim, $flipped bits"
     outcome=
     : >"$dir/node.$victim.log"
-    for try in 1 2 3; do
+    for _ in 1 2 3; do
         start "$victim" "${limits[@]}"
         for ((i = 0; i < 200 * slow; i++)); do
             ended "$victim" && break
@@ -190,7 +190,7 @@ for ((round = 1; round <= rounds; round++)); do
     [ -n "$outcome" ] || tail -n 12 "$dir/node.$victim.log" | cut -c1-220 | sed 's/^/# /'
     check "round $round: it is well, or ended with a clear line ($outcome)" test -n "$outcome"
     # What is wrong with a log may show at any later start: that member goes, as its line advises.
-    [ "$outcome" = well ] && [ $((round % 2)) = 1 ] || rejoin "$victim"
+    if [ "$outcome" != well ] || [ $((round % 2)) = 0 ]; then rejoin "$victim"; fi
     eventually "all are the same again" 40 same_hash 1 2 3
     key=bulk-$((round * 100 % 1500 + 1))
     http GET "$(leader)" "/db/$key"
