@@ -111,6 +111,9 @@ static void of_raft(struct bytes *out, const struct service_status *s)
     gauge(out, "raftd_log_first_index", s->log_first, "The first log index kept.");
     gauge(out, "raftd_log_last_index", s->log_last, "The last log index.");
     gauge(out, "raftd_requests_waiting", s->requests_waiting, "Requests that wait for an answer of the cluster.");
+    gauge(out, "raftd_scans", s->scans, "Listings under way; each keeps old pages of the map from being used again.");
+    family(out, "raftd_oldest_scan_seconds", "gauge", "How long the oldest of them has been under way.");
+    bytes_printf(out, "raftd_oldest_scan_seconds %.3f\n", (double)s->oldest_scan_ms / 1000);
     counter(out, "raftd_elections_total", s->elections, "Elections that this member stood for.");
     counter(out, "raftd_leader_changes_total", s->leader_changes, "Times that another leader became known.");
     counter(out, "raftd_proposals_total", s->proposals, "Entries that clients proposed here.");

@@ -336,9 +336,36 @@ struct service_scan {
     bool ended;    /* nothing more comes */
     bool complete; /* because all was given: not for want of time, nor for an error */
     unsigned look; /* entries until the clock is read again */
+    unsigned slot; /* in scans */
 };
 
-static atomic_uint scans_open;
+static _Atomic uint64_t scans[SCANS_MAX]; /* when each that is open began; 0: none. A scan keeps old pages from reuse */
+
+static unsigned take_scan_slot(void)
+{
+    for (unsigned i = 0; i < SCANS_MAX; i++) {
+        uint64_t none = 0;
+
+        if (atomic_compare_exchange_strong(&scans[i], &none, clock_now_ms()))
+            return i;
+    }
+    return SCANS_MAX;
+}
+
+static void count_scans(struct service_status *out)
+{
+    uint64_t now = clock_now_ms();
+
+    for (unsigned i = 0; i < SCANS_MAX; i++) {
+        uint64_t began = atomic_load(&scans[i]);
+
+        if (began == 0)
+            continue;
+        out->scans++;
+        if (began < now && now - began > out->oldest_scan_ms)
+            out->oldest_scan_ms = now - began;
+    }
+}
 
 void service_scan_open(struct node *n, struct view prefix, struct view after, enum service_consistency c,
                        unsigned deadline_ms, struct service_scan **out, struct service_result *r)
@@ -346,10 +373,10 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
     bool from_after = after.size > 0 && view_compare(after, prefix) >= 0;
     struct service_scan *scan = NULL;
     struct kv_view *view = NULL;
+    unsigned slot = take_scan_slot();
     int err = 0;
 
-    if (atomic_fetch_add(&scans_open, 1) >= SCANS_MAX) {
-        atomic_fetch_sub(&scans_open, 1);
+    if (slot == SCANS_MAX) {
         service_result_init(r);
         service_stamp(n, &r->stamp);
         r->code = SERVICE_BUSY;
@@ -359,6 +386,7 @@ void service_scan_open(struct node *n, struct view prefix, struct view after, en
     scan = xcalloc(1, sizeof *scan);
     scan->node = n;
     scan->view = view;
+    scan->slot = slot;
     bytes_init(&scan->prefix, SERVICE_KEY_MAX);
     bytes_append(&scan->prefix, prefix.data, prefix.size);
     scan->until = clock_now_ms() + SERVICE_SCAN_MS;
@@ -400,9 +428,9 @@ void service_scan_close(struct service_scan *s, bool *complete)
     if (complete != NULL)
         *complete = s->complete;
     kv_view_close(s->view);
+    atomic_store(&scans[s->slot], 0);
     bytes_clear(&s->prefix);
     free(s);
-    atomic_fetch_sub(&scans_open, 1);
 }
 
 /* ---- this server ---- */
@@ -474,6 +502,7 @@ void service_status(struct node *n, struct service_status *out)
     out->log_first = status.first;
     out->log_last = status.last;
     out->requests_waiting = s->requests.waiting;
+    count_scans(out);
     copy_integrity(&s->integrity, out);
     copy_counters(&s->counters, out);
     node_unlock(n, &s);

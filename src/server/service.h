@@ -238,6 +238,7 @@ struct service_status {
     uint64_t keys, store_used, store_file, store_max, log_file;
     uint64_t uptime_ms;
     uint64_t requests_waiting;
+    uint64_t scans, oldest_scan_ms; /* open listings, each of which keeps old pages of the map from being used again */
     uint64_t map_hash, map_index; /* of all that members must agree in, after that entry; index 0: not known */
     bool map_doubted;             /* it is not to be trusted */
     uint64_t map_scrubbed, map_passes,

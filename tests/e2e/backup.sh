@@ -7,22 +7,6 @@ many=3000
 large=40
 [ -z "$sanitized" ] || { many=600 large=30; }
 
-# put_many N NAME FIRST LAST [FILE]: as many keys through member N, 16 at a time; each value is its key, or the bytes of FILE.
-put_many() {
-    local n=$1 name=$2 first=$3 last=$4 file=${5:-}
-    awk -v url="http://localhost:$(port "$n")/db/$name-" -v name="$name" -v a="$first" -v b="$last" -v file="$file" '
-        BEGIN {
-            for (i = a; i <= b; i++) {
-                if (i > a) print "next"
-                printf "url = \"%s%d\"\nrequest = PUT\nlocation\nsilent\noutput = /dev/null\n", url, i
-                printf "write-out = \"%%{http_code}\\n\"\n"
-                if (file != "") printf "data-binary = \"@%s\"\n", file
-                else printf "data-binary = \"%s-%d\"\n", name, i
-            }
-        }' >"$dir/puts"
-    curl -Z --parallel-max 16 -K "$dir/puts" 2>/dev/null | grep -c '^20'
-}
-
 # listing N: all pairs of that member, without their ETags.
 listing() {
     curl -s -m 60 -H 'Accept: application/x-ndjson' "localhost:$(port "$1")/db/" | sed 's/"etag":[0-9]*,//' | md5sum

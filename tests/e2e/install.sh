@@ -7,23 +7,6 @@ limits=(-log-max-entries 1000 -log-max-size 4M)
 many=20000
 [ -z "$sanitized" ] || many=4000
 
-# put_many N NAME FIRST LAST [FILE]: keys NAME-FIRST .. NAME-LAST through member N, 32 at a time, and how many were taken; a
-# value is its key and a newline, or the bytes of FILE.
-put_many() {
-    local n=$1 name=$2 first=$3 last=$4 file=${5:-}
-    awk -v url="http://localhost:$(port "$n")/db/$name-" -v name="$name" -v a="$first" -v b="$last" -v file="$file" '
-        BEGIN {
-            for (i = a; i <= b; i++) {
-                if (i > a) print "next"
-                printf "url = \"%s%d\"\nrequest = PUT\nlocation\nsilent\noutput = /dev/null\n", url, i
-                printf "write-out = \"%%{http_code}\\n\"\n"
-                if (file != "") printf "data-binary = \"@%s\"\n", file
-                else printf "data-binary = \"%s-%d\\n\"\n", name, i
-            }
-        }' >"$dir/puts"
-    curl -Z --parallel-max 32 -K "$dir/puts" 2>/dev/null | grep -c '^20'
-}
-
 # values_of N NAME STEP LAST: a checksum of the values of NAME-1, NAME-(1 + STEP), ... as member N has them itself.
 values_of() {
     local n=$1 name=$2 step=$3 last=$4 i

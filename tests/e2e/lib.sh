@@ -338,3 +338,20 @@ every_acked_is_found_everywhere() {
         check "member $n has all $(acked) acknowledged writes" every_acked_is_found "$n"
     done
 }
+
+# put_many N NAME FIRST LAST [FILE]: puts keys NAME-FIRST .. NAME-LAST through member N, 16 at a time, and tells how many were
+# taken; a value is its key, or the bytes of FILE.
+put_many() {
+    local n=$1 name=$2 first=$3 last=$4 file=${5:-}
+    awk -v url="http://localhost:$(port "$n")/db/$name-" -v name="$name" -v a="$first" -v b="$last" -v file="$file" '
+        BEGIN {
+            for (i = a; i <= b; i++) {
+                if (i > a) print "next"
+                printf "url = \"%s%d\"\nrequest = PUT\nlocation\nsilent\noutput = /dev/null\n", url, i
+                printf "write-out = \"%%{http_code}\\n\"\n"
+                if (file != "") printf "data-binary = \"@%s\"\n", file
+                else printf "data-binary = \"%s-%d\"\n", name, i
+            }
+        }' >"$dir/puts"
+    curl -Z --parallel-max 16 -K "$dir/puts" 2>/dev/null | grep -c '^20'
+}

@@ -49,6 +49,7 @@ END_TEST
 
 START_TEST(a_listing_is_one_view)
 {
+    struct service_status status;
     struct server *s = &servers[0];
     struct service_scan *scan = NULL;
     struct view key, value;
@@ -68,6 +69,8 @@ START_TEST(a_listing_is_one_view)
                       &result);
     ck_assert_int_eq(result.code, SERVICE_OK);
     ck_assert_int_eq(set(s, "a33", "later"), SERVICE_OK);
+    service_status(s->node, &status);
+    ck_assert_uint_eq(status.scans, 1); /* G3: who keeps pages from being used again is known */
     for (unsigned i = 3; i < 6; i++) {
         snprintf(name, sizeof name, "a%u", i);
         ck_assert(service_scan_next(scan, &key, &value, &etag));
@@ -77,6 +80,8 @@ START_TEST(a_listing_is_one_view)
     ck_assert(!service_scan_next(scan, &key, &value, &etag));
     service_scan_close(scan, &complete);
     ck_assert(complete);
+    service_status(s->node, &status);
+    ck_assert_uint_eq(status.scans, 0);
     close_server(s);
     end_test();
 }
