@@ -129,15 +129,19 @@ START_TEST(stalled_bodies_make_room_too)
 }
 END_TEST
 
-/* A client elsewhere: many silent connections, then a request. 0: it was answered. */
-static int crowd(struct world *w)
+/* A client elsewhere, told by `ports` where the server is: many silent connections, then a request. 0: it was answered. */
+static int crowd(int ports)
 {
-    uint64_t until = now_ms() + 3000;
+    struct world w = {.port = 0};
+    uint64_t until = 0;
 
+    if (read(ports, &w.port, sizeof w.port) != sizeof w.port)
+        return 2;
+    until = now_ms() + 3000;
     for (unsigned i = 0; i < 30; i++)
-        dial(w);
+        dial(&w);
     while (now_ms() < until)
-        if (ask_status(w, "GET", "/livez") == 200)
+        if (ask_status(&w, "GET", "/livez") == 200)
             return 0;
     return 1;
 }
@@ -146,21 +150,27 @@ START_TEST(out_of_descriptors_idle_connections_make_room)
 {
     static const struct http_limits limits = {
         .stall_ms = 5000, .keep_alive_ms = 60000, .body_ms = 400, .linger_ms = 100, .idle_ms = 150, .tick_ms = 20};
-    struct world *w = a_world(40, &limits);
+    struct world *w = NULL;
     struct rlimit before, few;
-    int probe = dup(0), status = -1;
+    int ports[2], probe, status = -1;
     pid_t child;
 
-    close(probe);
-    child = fork();
+    ck_assert_int_eq(pipe(ports), 0);
+    child = fork(); /* while this is the only thread: a child of several may not even allocate */
     if (child == 0)
-        _exit(crowd(w));
+        _exit(crowd(ports[0]));
+    w = a_world(40, &limits);
+    probe = dup(0);
+    close(probe);
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
     few = before;
     few.rlim_cur = (rlim_t)probe + 10; /* of the crowd's 30 */
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    ck_assert_int_eq(write(ports[1], &w->port, sizeof w->port), sizeof w->port);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     setrlimit(RLIMIT_NOFILE, &before);
+    close(ports[0]);
+    close(ports[1]);
     ck_assert_int_eq(status, 0);
     ck_assert_int_eq(ask_status(w, "GET", "/livez"), 200);
     end_world(w);
