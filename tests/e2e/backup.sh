@@ -47,6 +47,13 @@ for n in 1 2 3; do
     equals "and in its name" "attachment; filename=\"raftd-$id-$(header Raftd-Index).dump\"" "$(header Content-Disposition)"
 done
 stop_writers
+nothing_is_under_way() { # the writers' last requests, too
+    local before
+    before=$(applied_of 1)
+    sleep 0.5
+    [ "$(applied_of 1)" = "$before" ] && [ "$(applied_of 2)" = "$before" ] && [ "$(applied_of 3)" = "$before" ]
+}
+eventually "nothing is under way" 20 nothing_is_under_way
 backup 2 "$dir/all.dump"
 backup 3 "$dir/all.ndjson" -H 'Accept: application/x-ndjson'
 equals "in lines, too" 200 "$status"

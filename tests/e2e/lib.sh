@@ -355,3 +355,9 @@ put_many() {
         }' >"$dir/puts"
     curl -Z --parallel-max 16 -K "$dir/puts" 2>/dev/null | grep -c '^20'
 }
+
+# applied_of N: the index of the last entry that member N has applied.
+applied_of() {
+    http GET "$1" /status
+    number applied
+}
